@@ -1,0 +1,50 @@
+"""Physical names, labels and tags: one function each, for every runtime."""
+
+import hashlib
+import re
+
+DOCKER_NAME_LIMIT = 63
+"""DNS labels end at 63 characters (RFC 1035, 2.3.4), and Docker answers for container names in its DNS."""
+
+_HASH_LENGTH = 8
+
+
+def physical_name(deployment: str, *parts: str, limit: int = DOCKER_NAME_LIMIT) -> str:
+    """A name that carries its deployment, is valid as a DNS label, and stays within a limit.
+
+    Args:
+        deployment: project and stack, such as `mlflow-dev`.
+        parts: what it is, from the general to the particular, such as `database`, `data`.
+        limit: the longest name allowed, in characters.
+
+    Returns:
+        Lower-case letters, digits and dashes. A name that had to be changed or cut ends in a hash of the original,
+        so that two originals never share a name.
+
+    Raises:
+        ValueError: nothing of the name is left, or the limit leaves no room for a hash.
+    """
+    if limit <= _HASH_LENGTH + 1:
+        raise ValueError(f"limit: must be over {_HASH_LENGTH + 1} (got {limit})")
+    original = "-".join((deployment, *parts))
+    name = re.sub(r"[^a-z0-9]+", "-", original.lower()).strip("-")
+    if not name:
+        raise ValueError(f"name: needs a letter or digit (got {original!r})")
+    if name == original and len(name) <= limit:
+        return name
+    digest = hashlib.sha256(original.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+def labels(deployment: str, role: str) -> dict[str, str]:
+    """Labels (Docker, Kubernetes) or tags (AWS) of everything that we create.
+
+    Args:
+        deployment: project and stack, such as `mlflow-dev`.
+        role: `database`, `artifacts`, `tracking`, `proxy`, …
+    """
+    return {
+        "pulumi-mlflow/deployment": deployment,
+        "pulumi-mlflow/role": role,
+        "pulumi-mlflow/managed-by": "pulumi",
+    }

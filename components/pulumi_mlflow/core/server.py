@@ -1,0 +1,185 @@
+"""The MLflow server's command line and environment.
+
+The server is uvicorn, MLflow's default: it serves the FastAPI routes (OTLP traces, artifact streams) natively, which
+gunicorn either lacks or sends through Flask.
+
+Names of options and variables are those of MLflow 3.17.2 (`mlflow/cli`, `mlflow/environment_variables.py`); a test
+compares them with the installed MLflow.
+"""
+
+import glob
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+HEALTH_PATH = "/health"
+"""Answers 200 while the process lives. Touches no database, needs no login, takes any Host."""
+
+READY_PATH = "/api/2.0/mlflow/experiments/search?max_results=1"
+"""Answers 200 while the server can read its database, and an error soon after it cannot.
+
+Not `/api/3.0/mlflow/server-info`: in 3.17.2 it reports settings without a query. Goes through Flask's threads, so
+that it also fails while they are all taken; checks the Host header.
+"""
+
+_POOL_RECYCLE_SECONDS = 1800
+"""Oldest connection that is used again. MLflow pings each one before use, which finds closed ones; this also leaves a
+server that a failover demoted, and stays under MySQL's `wait_timeout` (8 h)."""
+
+_FALLBACK_REGION = "us-east-1"
+"""Signatures need some region; this is the default of S3-compatible stores."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a server is started with, secrets aside.
+
+    Attributes:
+        host: address to listen on.
+        port: TCP port to listen on.
+        workers: processes that serve requests.
+        allowed_hosts: Host headers that are answered, from `allowed_hosts`.
+        artifacts_destination: where the server keeps artifacts, from `uris.artifact_uri`.
+        pool_size: database connections that each pool of a worker keeps open.
+        max_overflow: connections that it may open beyond those; at least 1, since MLflow ignores 0.
+        scratch_dir: folder on disk that whole artifacts are spooled to on their way to and from S3.
+        s3_endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
+        s3_region: region that requests are signed for; empty for the store's default.
+        prometheus_dir: folder that workers share metrics through; empty for no `/metrics`.
+    """
+
+    host: str
+    port: int
+    workers: int
+    allowed_hosts: tuple[str, ...]
+    artifacts_destination: str
+    pool_size: int
+    max_overflow: int
+    scratch_dir: str
+    s3_endpoint_url: str = ""
+    s3_region: str = ""
+    prometheus_dir: str = ""
+
+
+def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
+    """The command that runs the server; holds no secret and no database URI.
+
+    Args:
+        settings: what to run.
+        mlflow: the `mlflow` program, a name on PATH or a path.
+    """
+    argv = [
+        mlflow,
+        "server",
+        "--host",
+        settings.host,
+        "--port",
+        str(settings.port),
+        "--workers",
+        str(settings.workers),
+        "--artifacts-destination",
+        settings.artifacts_destination,
+    ]
+    if settings.prometheus_dir:
+        argv += ["--expose-prometheus", settings.prometheus_dir]
+    return argv
+
+
+def server_environment(settings: ServerSettings) -> dict[str, str]:
+    """Variables of the server that are no secrets.
+
+    Raises:
+        ValueError: `max_overflow` is one that MLflow ignores.
+    """
+    if settings.max_overflow < 1:
+        # mlflow.store.db.utils.create_sqlalchemy_engine skips a 0; SQLAlchemy's default is then 10.
+        raise ValueError(f"max_overflow: must be ≥ 1 (got {settings.max_overflow})")
+    environment = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Eight more processes (0.9 GB) that evaluate traces and the like, and fit for one replica only.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(settings.pool_size),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(settings.max_overflow),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": str(_POOL_RECYCLE_SECONDS),
+        "TMPDIR": settings.scratch_dir,
+    }
+    if settings.s3_endpoint_url:
+        environment |= {
+            "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+            "AWS_DEFAULT_REGION": settings.s3_region or _FALLBACK_REGION,
+            # boto3 from 1.36 on adds checksums that other stores refuse or mangle.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+            # The keys of such a store are static: never wait for, or use, those of the machine.
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    elif settings.s3_region:
+        environment["AWS_DEFAULT_REGION"] = settings.s3_region
+    return environment
+
+
+def secret_environment(
+    database_uri: str, kek: str, access_key: str = "", secret_key: str = ""
+) -> dict[str, str]:
+    """Variables of the server that are secrets.
+
+    Args:
+        database_uri: from `uris.database_uri`.
+        kek: passphrase that encrypts the secrets in MLflow's database. Without one MLflow takes a default that
+            everybody knows.
+        access_key: static key of the artifact store; empty with workload identity and for folders.
+        secret_key: its secret half.
+
+    Raises:
+        ValueError: no passphrase, or half a key.
+    """
+    if not kek:
+        raise ValueError("kek: must not be empty, or MLflow uses its public default")
+    if bool(access_key) != bool(secret_key):
+        raise ValueError("access_key, secret_key: must be given together")
+    environment = {"MLFLOW_BACKEND_STORE_URI": database_uri, "MLFLOW_CRYPTO_KEK_PASSPHRASE": kek}
+    if access_key:
+        environment |= {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    return environment
+
+
+def allowed_hosts(names: Iterable[str]) -> tuple[str, ...]:
+    """Host headers to answer: each name with and without a port, and this machine's own names.
+
+    MLflow compares the whole header, port included, and the port that clients see may be a proxy's.
+
+    Args:
+        names: host names, addresses (IPv6 with or without brackets) and patterns such as `*.example.com`.
+
+    Returns:
+        Entries of `MLFLOW_SERVER_ALLOWED_HOSTS`, sorted and unique.
+
+    Raises:
+        ValueError: a name would allow every host, or is none.
+    """
+    hosts = {_host(name) for name in (*_LOOPBACK, *names)}
+    # An entry with a `*` is an fnmatch pattern, where the brackets of IPv6 would be a set of characters.
+    return tuple(sorted({*hosts, *(f"{_escaped(host)}:*" for host in hosts)}))
+
+
+def _host(name: str) -> str:
+    """A name as clients write it in the Host header."""
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        host = name.lower()
+        if not re.fullmatch(r"[a-z0-9*_.-]*[a-z0-9][a-z0-9*_.-]*", host):
+            raise ValueError(
+                f"allowed host: must be a host name, an address or a pattern such as *.example.com (got {name!r})"
+            ) from None
+        return host
+    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
+
+
+def _escaped(host: str) -> str:
+    return glob.escape(host) if host.startswith("[") else host

@@ -1,0 +1,52 @@
+"""Parts of URLs and addresses."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def host_of(url: str) -> str:
+    """Host name or address of a URL, IPv6 without brackets.
+
+    Raises:
+        ValueError: the URL has none.
+    """
+    host = urlsplit(url).hostname
+    if not host:
+        raise ValueError(f"url: has no host (got {url!r})")
+    return host
+
+
+def port_of(url: str) -> int:
+    """Port of a URL, by its scheme where it names none.
+
+    Raises:
+        ValueError: neither is known.
+    """
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    if port is None:
+        raise ValueError(f"url: has no port (got {url!r})")
+    return port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url_host(address: str) -> str:
+    """An address to listen on as the host of a URL: IPv6 in brackets, 'all addresses' as loopback."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.is_unspecified:
+        return "127.0.0.1"
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)  # noqa: PLR2004 - IPv6

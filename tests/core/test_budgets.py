@@ -1,0 +1,74 @@
+"""Budgets grow with what uses them, and the refusals say numbers that would do."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulumi_mlflow.core import budgets
+
+workers = st.integers(1, 64)
+replicas = st.integers(1, 20)
+pools = st.integers(1, 50)
+overflows = st.integers(1, 50)
+
+
+@pytest.mark.parametrize(("count", "measured_mb"), [(1, 493), (2, 718), (4, 1127)])
+def test_memory_has_room_over_what_was_measured(count, measured_mb):
+    assert budgets.server_memory_mb(count) > 1.25 * measured_mb
+    assert budgets.check_memory(count, measured_mb * 10**6 // 2**20)
+
+
+@given(workers, st.integers(1, 100_000))
+def test_what_is_refused_names_a_limit_that_is_not(count, memory_mb):
+    reason = budgets.check_memory(count, memory_mb)
+    assert budgets.check_memory(count, budgets.server_memory_mb(count)) is None
+    if reason:
+        least = int(re.match(r"must be ≥ (\d+) MiB", reason)[1])
+        assert memory_mb < least
+        assert budgets.check_memory(count, least) is None
+        assert budgets.check_memory(count, least - 1)
+
+
+@given(workers, replicas, pools, overflows)
+def test_connections_hold_both_pools_of_every_worker(count, servers, pool, overflow):
+    most = budgets.server_connections(count, servers, pool, overflow)
+    assert most > servers * count * 2 * (pool + overflow)
+    assert budgets.server_connections(count, servers * 2, pool, overflow) == 2 * most
+    assert budgets.server_connections(count + 1, servers, pool, overflow) > most
+
+
+@given(workers, replicas, pools, overflows, st.integers(1, 1000))
+def test_too_few_connections_name_a_limit_that_is_not(count, servers, pool, overflow, limit):
+    reason = budgets.check_connections(count, servers, pool, overflow, limit)
+    least = budgets.server_connections(count, servers, pool, overflow) + budgets.CONNECTION_HEADROOM
+    assert bool(reason) == (limit < least)
+    if reason:
+        assert f"must be ≥ {least}" in reason
+        assert f"(got {limit})" in reason
+
+
+def test_the_usual_settings_fit():
+    assert budgets.check_connections(2, 1, 5, 10, 100) is None
+
+
+def mb(value):
+    return int(value.removesuffix("kB")) / 1024 if value.endswith("kB") else int(value[:-2])
+
+
+@given(st.integers(256, 65536), st.integers(20, 1000))
+def test_postgres_stays_within_its_memory(memory_mb, connections):
+    got = budgets.postgres_parameters(memory_mb, connections)
+    assert got["max_connections"] == str(connections)
+    assert memory_mb * 0.19 < mb(got["shared_buffers"]) <= memory_mb / 4
+    assert mb(got["effective_cache_size"]) <= memory_mb / 2
+    assert 1 <= mb(got["work_mem"]) <= 16
+    # More than the least only where all connections may use it at once.
+    assert mb(got["work_mem"]) == 1 or mb(got["work_mem"]) * connections <= memory_mb / 4
+    assert mb(got["maintenance_work_mem"]) * 3 <= max(48, memory_mb / 4)
+
+
+def test_postgres_units_are_ones_that_it_knows():
+    for name, value in budgets.postgres_parameters(512, 100).items():
+        assert re.fullmatch(r"\d+(kB|MB|min)?|on", value), name

@@ -1,0 +1,64 @@
+"""Names are valid everywhere, carry their deployment, and never fall together."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pulumi_mlflow.core import naming
+
+text = st.text(max_size=80)
+limits = st.integers(10, 63)
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def name_or_skip(*parts, limit=63):
+    assume(re.search(r"[a-z0-9]", "-".join(parts).lower()))
+    return naming.physical_name(*parts, limit=limit)
+
+
+@given(text, text, limits)
+def test_every_name_is_a_dns_label(deployment, part, limit):
+    name = name_or_skip(deployment, part, limit=limit)
+    assert LABEL.fullmatch(name)
+    assert len(name) <= limit
+
+
+@given(text, text, text, limits)
+def test_two_originals_never_share_a_name(deployment, one, other, limit):
+    assume(one != other)
+    first = name_or_skip(deployment, one, limit=limit)
+    assert first != name_or_skip(deployment, other, limit=limit)
+
+
+@given(st.from_regex(LABEL, fullmatch=True).filter(lambda name: len(name) < 40))
+def test_a_good_name_is_kept(deployment):
+    assume("--" not in deployment)
+    name = naming.physical_name(deployment, "database", "data")
+    assert name == f"{deployment}-database-data"
+
+
+@given(text, limits)
+def test_the_same_name_each_time(deployment, limit):
+    assert name_or_skip(deployment, "x", limit=limit) == name_or_skip(deployment, "x", limit=limit)
+
+
+def test_long_names_begin_with_their_deployment():
+    name = naming.physical_name("mlflow-dev", "x" * 100)
+    assert name.startswith("mlflow-dev-xxx")
+    assert len(name) == 63
+
+
+@pytest.mark.parametrize(("name", "limit"), [("---", 63), ("", 63), ("mlflow", 9)])
+def test_nothing_left_is_refused(name, limit):
+    with pytest.raises(ValueError):
+        naming.physical_name(name, limit=limit)
+
+
+def test_labels():
+    assert naming.labels("mlflow-dev", "database") == {
+        "pulumi-mlflow/deployment": "mlflow-dev",
+        "pulumi-mlflow/role": "database",
+        "pulumi-mlflow/managed-by": "pulumi",
+    }

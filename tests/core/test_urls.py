@@ -1,0 +1,54 @@
+"""Parts of URLs and addresses."""
+
+import pytest
+
+from pulumi_mlflow.core import urls
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://db:5000", "db", 5000),
+        ("https://mlflow.example.com/x", "mlflow.example.com", 443),
+        ("http://[::1]:80/", "::1", 80),
+        ("http://user:pa%3Ass@db", "db", 80),
+    ],
+)
+def test_host_and_port(url, host, port):
+    assert (urls.host_of(url), urls.port_of(url)) == (host, port)
+
+
+@pytest.mark.parametrize("url", ["", "mlflow", "http://", "file:///x"])
+def test_no_host(url):
+    with pytest.raises(ValueError, match="has no host"):
+        urls.host_of(url)
+
+
+def test_no_port():
+    with pytest.raises(ValueError, match="has no port"):
+        urls.port_of("s3://bucket")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("10.0.0.1", False),
+        ("localhost.evil.example", False),
+    ],
+)
+def test_loopback(host, loopback):
+    assert urls.is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]"), ("db", "db")],  # noqa: S104
+)
+def test_url_host(address, host):
+    assert urls.url_host(address) == host
