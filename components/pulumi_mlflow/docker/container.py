@@ -1,0 +1,209 @@
+"""What all our containers have in common: hardening, health, configuration by carrier, log rotation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi_docker as docker
+
+import pulumi
+
+from ..component import MlflowComponent
+from .files import FILES_PATH, DockerFiles
+from .job import DockerHealthy
+
+LOG_OPTS = {"max-size": "10m", "max-file": "3"}
+
+DROPPED = docker.ContainerCapabilitiesArgs(drops=["ALL"])
+SECURITY = ["no-new-privileges:true"]
+
+
+def once(resource: pulumi.Resource, value: str) -> pulumi.Output[str]:
+    """A known value that is given out once the resource is there.
+
+    An apply on one of its outputs would be unknown at preview whenever it is replaced, and replace what depends on it.
+    """
+    return resource.urn.apply(lambda _: value)
+
+
+def _duration(seconds: int) -> str:
+    """As Go writes it: the provider reads it back that way, and `60s` would differ from `1m0s` for ever."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+@dataclass(frozen=True)
+class Health:
+    """A container's health check.
+
+    Args:
+        command: arguments; no secrets.
+        timeout: seconds until a container that is not healthy fails `up`.
+        start_period: seconds in which failures do not count.
+    """
+
+    command: Sequence[str]
+    timeout: float = 90
+    start_period: int = 5
+
+    def args(self) -> docker.ContainerHealthcheckArgs:
+        """The check in the form the provider takes."""
+        return docker.ContainerHealthcheckArgs(
+            tests=["CMD", *self.command],
+            interval="5s",
+            timeout="6s",
+            retries=3,
+            start_period=_duration(self.start_period),
+        )
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """What differs between our containers.
+
+    Args:
+        image: image id.
+        command: arguments; no secrets.
+        user: `uid:gid`.
+        network: name of the network.
+        alias: name under which others of the network find it.
+        files: its configuration and secrets.
+        health: its health check.
+        memory_mb: limit, in MiB; swap is not allowed on top.
+        entrypoint: replaces the image's own where given.
+        environment: variables; no secrets.
+        volumes: further mounts.
+        tmpfs: path → options.
+        ports: published ports.
+        cpus: limit, in CPUs; no limit if empty.
+        shm_mb: size of /dev/shm, in MiB.
+        stop_timeout: seconds between SIGTERM and SIGKILL.
+        depends_on: what must be there first.
+    """
+
+    image: pulumi.Input[str]
+    command: pulumi.Input[Sequence[pulumi.Input[str]]]
+    user: str
+    network: pulumi.Input[str]
+    alias: str
+    files: DockerFiles
+    health: Health
+    memory_mb: int
+    entrypoint: Sequence[str] | None = None
+    environment: pulumi.Input[Mapping[str, str]] = field(default_factory=dict)
+    volumes: Sequence[docker.ContainerVolumeArgs] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "mode=1777"})  # noqa: S108 - in the container
+    ports: Sequence[docker.ContainerPortArgs] = ()
+    cpus: str = ""
+    shm_mb: int = 64
+    stop_timeout: int = 30
+    depends_on: Sequence[pulumi.Resource] = ()
+
+
+class DockerComponent(MlflowComponent):
+    """A component that runs containers."""
+
+    def _volume(
+        self,
+        child: str,
+        name: str,
+        *,
+        protect: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> docker.Volume:
+        """A named volume with our labels.
+
+        Args:
+            child: logical name below the component's.
+            name: physical name.
+            protect: true for data, which `down` must not delete.
+            opts: more options.
+        """
+        return docker.Volume(
+            self._child(child),
+            name=name,
+            labels=[
+                docker.VolumeLabelArgs(label=key, value=value)
+                for key, value in sorted(self._labels().items())
+            ],
+            opts=pulumi.ResourceOptions.merge(self._opts(protect=protect), opts),
+        )
+
+    def _files(
+        self, files: Mapping[str, pulumi.Input[str]], image: pulumi.Input[str], uid: int
+    ) -> DockerFiles:
+        """The component's configuration files and secrets, for its container and its jobs.
+
+        Args:
+            files: path below `FILES_PATH` → content.
+            image: any image.
+            uid: owner of the files.
+        """
+        return DockerFiles(
+            self._child("files"),
+            self._physical("files"),
+            files,
+            image,
+            uid,
+            self._labels(),
+            self._opts(),
+        )
+
+    def _run(self, spec: ContainerSpec) -> DockerHealthy:
+        """Run a hardened container that restarts when it dies, and wait until it is healthy.
+
+        Returns:
+            The healthy container: what depends on `.container` starts after it.
+        """
+        options: dict[str, Any] = {}
+        if spec.cpus:
+            options["cpus"] = spec.cpus
+        container = docker.Container(
+            self._child("container"),
+            name=self._physical(),
+            image=spec.image,
+            entrypoints=list(spec.entrypoint) if spec.entrypoint else None,
+            command=spec.command,
+            user=spec.user,
+            envs=pulumi.Output.from_input(spec.environment).apply(
+                lambda known: [f"{key}={value}" for key, value in sorted(known.items())]
+            ),
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=spec.network, aliases=[spec.alias])
+            ],
+            volumes=[
+                docker.ContainerVolumeArgs(
+                    volume_name=spec.files.volume, container_path=FILES_PATH, read_only=True
+                ),
+                *spec.volumes,
+            ],
+            tmpfs=dict(spec.tmpfs),
+            ports=list(spec.ports),
+            labels=[
+                docker.ContainerLabelArgs(label=key, value=value)
+                for key, value in sorted(self._labels().items())
+            ],
+            healthcheck=spec.health.args(),
+            restart="unless-stopped",
+            read_only=True,
+            capabilities=DROPPED,
+            security_opts=SECURITY,
+            init=True,
+            memory=spec.memory_mb,
+            memory_swap=spec.memory_mb,  # both, else the provider proposes a change for ever
+            shm_size=spec.shm_mb,
+            log_driver="json-file",
+            log_opts=LOG_OPTS,
+            stop_timeout=spec.stop_timeout,
+            destroy_grace_seconds=spec.stop_timeout,
+            opts=self._opts(
+                delete_before_replace=True,
+                depends_on=list(spec.depends_on),
+                # The provider reports these as updated without applying them.
+                replace_on_changes=["healthcheck", "tmpfs", "init"],
+            ),
+            **options,
+        )
+        return DockerHealthy(
+            self._child("healthy"), container.id, spec.health.timeout, self._opts()
+        )

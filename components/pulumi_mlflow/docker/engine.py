@@ -1,0 +1,307 @@
+"""What we ask of a Docker Engine beside the Pulumi provider: builds, one-shot jobs, waiting for health.
+
+The provider can do the first two as well, but it hides a build's progress, keeps a failed job as if it had succeeded
+(exit code 3 leaves `up` at 0), and reports a container that does not get healthy without its log. Here each ends with
+its cause and leaves nothing behind, so that the next `up` tries again.
+"""
+
+import contextlib
+import io
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+LOG_TAIL = 40
+"""Lines of a log that an error shows."""
+
+CHUNK = 1 << 20
+
+
+class EngineError(RuntimeError):
+    """A build, job or container failed; the message ends with the end of its log."""
+
+
+def connect(timeout: float = 120) -> docker.DockerClient:
+    """The engine that DOCKER_HOST names, else the local one.
+
+    Args:
+        timeout: seconds that one request may take.
+    """
+    return docker.from_env(timeout=int(timeout))
+
+
+def say(message: str) -> None:
+    """Show progress: the engine relays what a dynamic provider prints to standard error."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.rstrip().splitlines()[-LOG_TAIL:])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A container that runs once and is removed.
+
+    Args:
+        name: physical name; a left-over of that name is removed first.
+        image: image id or name.
+        command: arguments; no secrets.
+        entrypoint: replaces the image's own where given.
+        environment: variables; no secrets.
+        volumes: volume name → path in the container; read-only if the path ends in `:ro`.
+        network: name of the network to join; empty for none.
+        user: `uid:gid`; empty for the image's own.
+        labels: labels.
+        timeout: seconds after which it is ended and counts as failed.
+    """
+
+    name: str
+    image: str
+    command: list[str]
+    entrypoint: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    volumes: dict[str, str] = field(default_factory=dict)
+    network: str = ""
+    user: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    timeout: float = 600
+
+
+def _remove(client: docker.DockerClient, name: str) -> None:
+    with contextlib.suppress(NotFound):
+        client.containers.get(name).remove(force=True, v=True)
+
+
+@contextlib.contextmanager
+def _created(client: docker.DockerClient, job: Job) -> Iterator[Container]:
+    _remove(client, job.name)
+    binds = [
+        f"{volume}:{path}" if path.endswith(":ro") else f"{volume}:{path}:rw"
+        for volume, path in job.volumes.items()
+    ]
+    container = client.containers.create(
+        job.image,
+        job.command,
+        name=job.name,
+        entrypoint=job.entrypoint or None,
+        environment=job.environment,
+        volumes=binds,
+        network=job.network or "none",
+        user=job.user or None,
+        labels=job.labels,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        read_only=True,
+        tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - a mount inside the container
+    )
+    try:
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+
+
+def run_job(client: docker.DockerClient, job: Job) -> str:
+    """Run a job to its end and remove it.
+
+    Returns:
+        Its log.
+
+    Raises:
+        EngineError: it exited with another code than 0, or did not end in time; the message holds the log's end.
+    """
+    with _created(client, job) as container:
+        container.start()
+        return _finish(container, job)
+
+
+def _finish(container: Container, job: Job) -> str:
+    deadline = time.monotonic() + job.timeout
+    said = time.monotonic()
+    while container.status not in ("exited", "dead"):
+        if time.monotonic() > deadline:
+            log = container.logs().decode(errors="replace")
+            raise EngineError(f"{job.name} did not end within {job.timeout:.0f} s:\n{_tail(log)}")
+        if time.monotonic() - said > 10:  # noqa: PLR2004 - a sign of life every 10 s
+            last = container.logs(tail=1).decode(errors="replace").strip()
+            say(f"{job.name}: running; {last}")
+            said = time.monotonic()
+        time.sleep(0.2)
+        container.reload()
+    output = str(container.logs().decode(errors="replace"))
+    code = container.attrs["State"]["ExitCode"]
+    if code != 0:
+        raise EngineError(f"{job.name} failed with exit code {code}:\n{_tail(output)}")
+    return output
+
+
+class _Pipe(io.RawIOBase):
+    """Makes a file of an iterator of bytes, for tarfile's stream mode."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+@contextlib.contextmanager
+def _scratch_volume(client: docker.DockerClient, job: Job) -> Iterator[str]:
+    volume = client.volumes.create(name=f"{job.name}-data", labels=job.labels)
+    try:
+        yield volume.name
+    finally:
+        volume.remove(force=True)
+
+
+def run_job_to_folder(client: docker.DockerClient, job: Job, path: str, folder: Path) -> str:
+    """Run a job that writes to `path`, a fresh volume, and copy what it wrote to a folder of this machine.
+
+    Nothing is bind-mounted, so that it works with a remote engine.
+    """
+    with _scratch_volume(client, job) as volume:
+        filled = _with_volume(job, volume, path)
+        with _created(client, filled) as container:
+            container.start()
+            output = _finish(container, filled)
+            stream, _ = container.get_archive(path, chunk_size=CHUNK)
+            with tarfile.open(
+                fileobj=io.BufferedReader(_Pipe(stream), CHUNK), mode="r|"
+            ) as archive:
+                for member in archive:
+                    member.name = member.name.partition("/")[2]
+                    if member.name:
+                        archive.extract(member, folder, filter="data")
+    return output
+
+
+def run_job_from_folder(client: docker.DockerClient, job: Job, path: str, source: Path) -> str:
+    """Copy a folder (its contents) or a file of this machine to `path`, a fresh volume, and run a job that reads it."""
+    with _scratch_volume(client, job) as volume:
+        filled = _with_volume(job, volume, path)
+        with _created(client, filled) as container:
+            _upload(container, path, source)
+            container.start()
+            return _finish(container, filled)
+
+
+def _with_volume(job: Job, volume: str, path: str) -> Job:
+    return Job(**{**vars(job), "volumes": {**job.volumes, volume: path}})
+
+
+def _upload(container: Container, path: str, source: Path) -> None:
+    def readable(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        # The job runs as an unprivileged user that owns none of this machine's files.
+        member.mode |= 0o555 if member.isdir() else 0o444
+        member.uid = member.gid = 0
+        return member
+
+    with tempfile.TemporaryFile() as spool:
+        with tarfile.open(fileobj=spool, mode="w") as archive:
+            archive.add(source, arcname="." if source.is_dir() else source.name, filter=readable)
+        spool.seek(0)
+        container.put_archive(path, spool)
+
+
+def image_exists(client: docker.DockerClient, name: str) -> str:
+    """Id of an image, or an empty string."""
+    try:
+        return str(client.images.get(name).id)
+    except ImageNotFound:
+        return ""
+
+
+def build_image(
+    client: docker.DockerClient,
+    name: str,
+    context: Path,
+    build_args: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> str:
+    """Build an image from a folder, showing each step.
+
+    Returns:
+        The image's id.
+
+    Raises:
+        EngineError: the build failed; the message holds the log's end.
+    """
+    log: list[str] = []
+    started = time.monotonic()
+    try:
+        for part in client.api.build(
+            path=str(context),
+            tag=name,
+            buildargs=dict(build_args),
+            labels=dict(labels),
+            rm=True,
+            forcerm=True,
+            decode=True,
+            timeout=3600,
+        ):
+            if "error" in part:
+                raise EngineError(f"image {name}: {part['error']}\n{_tail(''.join(log))}")
+            text = str(part.get("stream", ""))
+            log.append(text)
+            if text.startswith("Step "):
+                say(f"image {name}: {text.strip()} ({time.monotonic() - started:.0f} s)")
+    except (APIError, BuildError) as error:
+        raise EngineError(f"image {name}: {error}\n{_tail(''.join(log))}") from error
+    return image_exists(client, name)
+
+
+def wait_healthy(
+    client: docker.DockerClient, name: str, timeout: float, say: Callable[[str], None] = say
+) -> None:
+    """Wait until a container's health check passes.
+
+    Args:
+        client: the engine.
+        name: name or id of the container.
+        timeout: seconds.
+        say: shows what is being waited for.
+
+    Raises:
+        EngineError: it did not become healthy in time, or crashed three times; the message holds the last health
+            check's output and the log's end.
+    """
+    deadline = time.monotonic() + timeout
+    said = time.monotonic()
+    while True:
+        container = client.containers.get(name)
+        state = container.attrs["State"]
+        health = state.get("Health", {})
+        if health.get("Status", state["Status"]) in ("healthy", "running") and state["Running"]:
+            return
+        crashes = container.attrs["RestartCount"]
+        if time.monotonic() > deadline or crashes >= 3:  # noqa: PLR2004 - a fourth start fails like the third
+            checks = health.get("Log") or [{}]
+            why = f"crashed {crashes} times" if crashes else f"not healthy within {timeout:.0f} s"
+            raise EngineError(
+                f"{container.name}: {why} (state {state['Status']}, exit code {state['ExitCode']}"
+                f"{', ' + state['Error'] if state['Error'] else ''}); "
+                f"last health check: {str(checks[-1].get('Output', 'none ran')).strip()[-300:]!r}; its log:\n"
+                + _tail(container.logs(tail=LOG_TAIL).decode(errors="replace"))
+            )
+        if time.monotonic() - said > 5:  # noqa: PLR2004 - a sign of life every 5 s
+            say(
+                f"{container.name}: waiting for its health check ({health.get('Status', 'starting')})"
+            )
+            said = time.monotonic()
+        time.sleep(0.3)
