@@ -1,0 +1,219 @@
+"""What is wrong with a stack's settings, how to say it, and the command that mends it."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+NAMESPACE = "mlflow"
+"""Namespace of our keys in a stack's file."""
+
+Path = tuple[str | int, ...]
+"""Where a setting stands: keys and list indexes, such as `("access", "hosts", 0)`."""
+
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+_SECRET_KEY = re.compile(r"pass|secret|token|key|cred|salt|kek|private|dsn", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://[^/]*@")
+
+
+class Rule(StrEnum):
+    """Every rule that a stack's settings are checked against. The ids are stable; the docs and tests list them."""
+
+    meaning: str
+    """One sentence for the docs."""
+
+    def __new__(cls, identity: str, meaning: str) -> Self:  # noqa: D102
+        rule = str.__new__(cls, identity)
+        rule._value_ = identity
+        rule.meaning = meaning
+        return rule
+
+    UNKNOWN_KEY = (
+        "unknown-key",
+        "The key is none of those above. Secrets are generated, so no key takes one.",
+    )
+    MISSING = "missing", "A key without a default is not given."
+    WRONG_TYPE = "wrong-type", "The value has another type than the key."
+    NOT_A_CHOICE = "not-a-choice", "The value is none of the key's choices."
+    OUT_OF_RANGE = "out-of-range", "A number is below its minimum or over its maximum."
+    OTHER_RUNTIME = "other-runtime", "The key has no meaning in the stack's runtime."
+    LATEST = "latest", "A version is `latest`, which is another one tomorrow."
+    TRACKING_VERSION = "tracking-version", "MLflow's version is not the one of this release."
+    ALLOWED_HOST = (
+        "allowed-host",
+        "An allowed host is no host name or address; `*` would allow every one.",
+    )
+    PUBLIC_HOST = "public-host", "A public host is no host name or address; `*` is none."
+    BIND = "bind", "The bind address is no IP address of its own (`localhost` is accepted)."
+    PORT = "port", "The port is not within 1-65535."
+    PORT_PRIVILEGED = (
+        "port-privileged",
+        "A port below 1024 needs root, and a local server runs as you.",
+    )
+    LOGIN_NAME = "login-name", "The login name cannot stand in an htpasswd file."
+    DATABASE_NAME = (
+        "database-name",
+        "The name of the database is no plain identifier, or is reserved.",
+    )
+    DATABASE_USER = "database-user", "The database's user is no plain identifier, or is reserved."
+    MAX_OVERFLOW_ZERO = (
+        "max-overflow-zero",
+        "An overflow of 0 is ignored by MLflow, which then takes its default.",
+    )
+    BUCKET_NAME = "bucket-name", "The bucket's name breaks the rules of S3."
+    DATA_DIR_RELATIVE = (
+        "data-dir-relative",
+        "The data folder is not absolute, or goes through `..`.",
+    )
+    DATA_DIR_UNSAFE = "data-dir-unsafe", "The data folder belongs to the system or to all of you."
+    REGION = "region", "The AWS region does not look like one."
+    VPC_CIDR = "vpc-cidr", "The VPC's address block is not private, or not between /16 and /24."
+    NAMESPACE = "namespace", "The Kubernetes namespace is no DNS label, or is Kubernetes' own."
+    ENGINE = "engine", "The database engine is not offered in this runtime."
+    STORE = "store", "The artifact store is not offered in this runtime."
+    AUTH = "auth", "The way to log in is not offered in this runtime."
+    AUTH_NONE = "auth-none", "Without a login the server may listen on loopback only."
+    HOST_MISSING = "host-missing", "A server that others reach needs its public host name."
+    SQLITE_REPLICAS = "sqlite-replicas", "A SQLite file serves one replica."
+    DOCKER_REPLICAS = "docker-replicas", "The docker runtime runs one replica in this release."
+    DATABASE_VERSION = "database-version", "The database's version is not offered."
+    BUILD_VERSION = "build-version", "Images built from packages hold PostgreSQL 15 only."
+    CONNECTIONS = (
+        "connections",
+        "The servers' pools could ask for more connections than the database has.",
+    )
+    WORKER_MEMORY = "worker-memory", "The workers need more memory than the server's limit."
+
+
+@dataclass(frozen=True)
+class Put:
+    """Sets a key, in a list also the item one past the end."""
+
+    path: Path
+    value: str | int
+
+    def command(self, stack: str) -> str:
+        """The shell command that does it to the stack's file."""
+        return f"pulumi config set --path {_quoted(_key(self.path))} {_word(self.value)} -s {_word(stack)}"
+
+    def apply(self, tree: dict[str, Any]) -> None:
+        """Do it to decoded settings, by the same rules as the command."""
+        node: Any = tree
+        for step, following in zip(self.path, self.path[1:], strict=False):
+            empty: Any = [] if isinstance(following, int) else {}
+            child = node.setdefault(step, empty) if isinstance(node, dict) else node[step]
+            if not isinstance(child, type(empty)):
+                node[step] = child = empty
+            node = child
+        last = self.path[-1]
+        if isinstance(node, list) and last == len(node):
+            node.append(self.value)
+        else:
+            node[last] = self.value
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Removes a key."""
+
+    path: Path
+
+    def command(self, stack: str) -> str:
+        """The shell command that does it to the stack's file."""
+        # A path may start with a plain name only, and a name that stands alone needs no path.
+        path = "--path " if len(self.path) > 1 else ""
+        return f"pulumi config rm {path}{_quoted(_key(self.path))} -s {_word(stack)}"
+
+    def apply(self, tree: dict[str, Any]) -> None:
+        """Do it to decoded settings."""
+        node: Any = tree
+        for step in self.path[:-1]:
+            node = node[step]
+        del node[self.path[-1]]
+
+
+Mend = Put | Drop
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a stack's settings."""
+
+    rule: Rule
+    path: Path
+    text: str
+    """What is wrong, with the value got."""
+    mend: Mend
+
+    @property
+    def key(self) -> str:
+        """The key as `pulumi config` names it, such as `mlflow:access.hosts[0]`."""
+        return _key(self.path)
+
+    def line(self, stack: str) -> str:
+        """File, key, problem and mend in one line."""
+        return f"Pulumi.{stack}.yaml: {self.key}: {self.text}; {self.mend.command(stack)}"
+
+
+class SettingsError(ValueError):
+    """A stack's settings are wrong: one line for each problem."""
+
+    def __init__(self, stack: str, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(problem.line(stack) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def is_secret(path: Path) -> bool:
+    """Whether a key looks like one that holds a secret."""
+    return any(_SECRET_KEY.search(str(step)) for step in path)
+
+
+def got(path: Path, value: Any, secret: Iterable[str]) -> str:
+    """A wrong value as a message shows it: short, on one line, and never what may be a secret.
+
+    Args:
+        path: where it stands.
+        value: the value.
+        secret: top-level keys whose values are encrypted in the stack's file.
+    """
+    if str(path[0]) in secret or is_secret(path):
+        return "(got a value that is not shown)"
+    if isinstance(value, dict | list):
+        return f"(got a {'mapping' if isinstance(value, dict) else 'list'})"
+    text = json.dumps(value)  # escapes what a terminal would act on
+    if _SECRET_VALUE.search(text):
+        return "(got a value that is not shown, since it may hold a password)"
+    return f"(got {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'})"
+
+
+def dotted(path: Path) -> str:
+    """A path as `pulumi config --path` reads it, such as `access.hosts[0]`."""
+    text = str(path[0])
+    for step in path[1:]:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.search(r'[.\[\]"]', step) or not step:
+            escaped = step.replace('"', '\\"')
+            text += f'["{escaped}"]'
+        else:
+            text += f".{step}"
+    return text
+
+
+def _key(path: Path) -> str:
+    return f"{NAMESPACE}:{dotted(path)}"
+
+
+def _quoted(text: str) -> str:
+    """A shell word in single quotes, needed or not: a key looks the same in every message."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _word(value: str | int) -> str:
+    """A shell word, quoted where needed."""
+    text = str(value)
+    return text if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII) else _quoted(text)

@@ -1,0 +1,239 @@
+"""The same settings through the real `pulumi`: refused before anything is made, and mended by what is printed.
+
+Each worker has a copy of the project with a backend and a passphrase of its own, so that two rows run at once.
+"""
+
+import json
+import os
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+SETUP = ROOT / "toolchain" / "setup.py"
+TABLE = yaml.safe_load(Path(__file__).with_name("bad_configs.yaml").read_text())
+ROWS = [*TABLE["rules"], *TABLE["more"]]
+WORKERS = 2
+PREVIEWED = ("missing", "wrong-type", "sqlite-replicas", "data-dir-unsafe")
+"""Rules whose first local row is previewed once more after mending; mended settings of all others are loaded."""
+
+pytestmark = pytest.mark.engine
+
+
+class Project:
+    """A copy of our project with its own state."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.file = folder / "Pulumi.dev.yaml"
+        (folder / "state").mkdir(parents=True)
+        (folder / "passphrase").write_text("correct horse")
+        for file in ROOT.glob("Pulumi*.yaml"):
+            shutil.copy(file, folder)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "infra", folder / "infra", ignore=ignored)
+        self.configure({"runtime": "local"})
+        self.run("pulumi", "stack", "init", "dev", "--no-select", "--non-interactive")
+
+    def run(self, *command, ok=True, **environment):
+        """Run a program in the environment that set-up prints; its output. `ok=False` demands a failure."""
+        own = {
+            "PULUMI_BACKEND_URL": f"file://{self.folder}/state",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": f"{self.folder}/passphrase",
+        }
+        done = subprocess.run(
+            [sys.executable, SETUP, "run", "--", *command],
+            cwd=self.folder,
+            env={**os.environ, **own, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert (done.returncode == 0) == ok, done.stdout
+        return done.stdout
+
+    def pulumi(self, *arguments, ok=True, **environment):
+        arguments = (*arguments, "-s", "dev", "--non-interactive")
+        return self.run("pulumi", *arguments, ok=ok, **environment)
+
+    def refused(self, *arguments, **environment):
+        """The diagnostics of a run that must fail."""
+        output = self.pulumi(*(arguments or ("preview",)), ok=False, **environment)
+        assert "Traceback" not in output
+        assert "Diagnostics:" in output, output
+        return output.partition("Diagnostics:")[2]
+
+    def configure(self, config):
+        content = {"config": {f"mlflow:{key}": value for key, value in config.items()}}
+        if self.file.exists():
+            old = yaml.safe_load(self.file.read_text())
+            content |= {k: v for k, v in old.items() if k == "encryptionsalt"}
+        self.file.write_text(yaml.safe_dump(content))
+
+    def mend(self, diagnostics):
+        """Run the printed commands, as printed, in the project's folder."""
+        lines = [line for line in diagnostics.splitlines() if "Pulumi.dev.yaml: " in line]
+        self.run("bash", "-euxc", "\n".join(line.rpartition("; ")[2] for line in lines))
+
+    def load(self):
+        """What the stack's file gives now."""
+        config = yaml.safe_load(self.file.read_text())["config"]
+        raw = {k: v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
+        return load("dev", {key.removeprefix("mlflow:"): text for key, text in raw.items()})
+
+    def registered(self):
+        """Types of all resources in the state."""
+        file = self.folder / "state" / ".pulumi" / "stacks" / "mlflow" / "dev.json"
+        return set(re.findall(r'"type": "(\w+:[^"]+)"', file.read_text()))
+
+    def use_free_port(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.pulumi("config", "set", "--path", "mlflow:access.port", str(port))
+
+
+def try_row(projects, row):
+    """Refused once with all that the row says, nothing made, and right after the printed command."""
+    project = projects.get()
+    try:
+        project.configure(row["config"])
+        diagnostics = project.refused()
+        assert diagnostics.count("Pulumi.dev.yaml: ") == 1, diagnostics
+        assert f"error: Pulumi.dev.yaml: {row['key']}: " in diagnostics
+        assert row["says"] in diagnostics
+        assert f"; {row['mend']}\n" in diagnostics
+        assert project.registered() == set()
+        project.mend(diagnostics)
+        settings = project.load()
+        first = next(other for other in ROWS if other["rule"] == row["rule"])
+        if row is first and row["rule"] in PREVIEWED:
+            assert settings.runtime == "local"
+            project.use_free_port()
+            project.pulumi("preview")
+    finally:
+        projects.put(project)
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    free = queue.Queue()
+    for number in range(WORKERS):
+        free.put(Project(tmp_path_factory.mktemp(f"project-{number}") / "mlflow"))
+    return free
+
+
+@pytest.fixture
+def project(projects):
+    taken = projects.get()
+    yield taken
+    projects.put(taken)
+
+
+@pytest.fixture(scope="module")
+def outcomes(request, projects):
+    """The rows that were selected, tried side by side."""
+    selected = [i.callspec.params["row"] for i in request.session.items if "row" in _parameters(i)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield {id(row): pool.submit(try_row, projects, row) for row in selected if row in ROWS}
+
+
+def _parameters(item):
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def name(row):
+    return f"{row['rule']}-{row['key'].removeprefix('mlflow:')}"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name)
+def test_is_refused_and_mended(row, outcomes):
+    outcomes[id(row)].result()
+
+
+def test_up_registers_nothing_and_destroy_works_with_wrong_settings(project):
+    project.configure({"runtime": "local", "tracking": {"workers": 0}})
+
+    diagnostics = project.refused("up", "--yes", "--skip-preview")
+
+    assert diagnostics.count("mlflow:tracking.workers: must be ≥ 1 (got 0)") == 1
+    assert project.registered() <= {"pulumi:pulumi:Stack"}
+    project.pulumi("refresh", "--yes", "--skip-preview")
+    project.pulumi("destroy", "--yes", "--skip-preview")
+    assert project.registered() == set()
+
+
+def test_all_problems_are_printed_and_all_mends_together_mend(project):
+    project.configure(
+        {
+            "runtime": "locale",
+            "traking": {"workers": 2},
+            "tracking": {"workers": "many", "replicas": 3, "nonsense": 1},
+            "access": {"bind": "::", "hosts": "me"},
+        }
+    )
+
+    diagnostics = project.refused()
+
+    assert diagnostics.count("Pulumi.dev.yaml: ") > 5
+    project.mend(diagnostics)
+    project.use_free_port()
+    project.pulumi("preview")
+
+
+def test_an_encrypted_value_is_not_shown(project):
+    project.configure({"runtime": "docker"})
+    sentinel = "sentinel with spaces"
+    project.pulumi("config", "set", "--secret", "--path", "mlflow:access.username", sentinel)
+    project.pulumi("config", "set", "--secret", "--path", "mlflow:database.password", sentinel)
+
+    output = project.refused()
+
+    assert "sentinel" not in output
+    assert "mlflow:access.username: " in output
+    assert "mlflow:database.password: unknown key" in output
+
+
+def test_a_port_of_somebody_else_is_refused_and_mended(project):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        project.configure({"runtime": "local", "access": {"port": port}})
+
+        diagnostics = project.refused()
+
+        assert diagnostics.count(f"mlflow:access.port: {port} on 127.0.0.1 is taken by ") == 1
+        assert project.registered() == set()
+        project.mend(diagnostics)
+        project.pulumi("preview")
+
+
+def test_an_engine_out_of_reach_is_refused(project):
+    project.configure({"runtime": "docker"})
+
+    diagnostics = project.refused(DOCKER_HOST=f"unix://{project.folder}/none.sock")
+
+    assert "Docker Engine: cannot be reached at unix://" in diagnostics
+    assert "none.sock: No such file or directory; unset DOCKER_HOST\n" in diagnostics
+    assert project.registered() == set()
+
+
+def test_the_cloud_is_checked_and_then_said_to_come_later(project):
+    config = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
+    project.configure({key.removeprefix("mlflow:"): value for key, value in config.items()})
+
+    diagnostics = project.refused()
+
+    assert "the settings are right" in diagnostics
+    assert project.registered() == set()
