@@ -100,8 +100,8 @@ def _docker(settings: Settings) -> None:
             "workers": tracking.workers,
             "pool_size": store.pool_size,
             "max_overflow": store.max_overflow,
-            **({"memory_mb": tracking.memory_mb} if tracking.memory_mb else {}),
-            **({"cpus": tracking.cpus} if tracking.cpus else {}),
+            "memory_mb": tracking.memory_mb,
+            "cpus": tracking.cpus,
         },
     )
     proxy = DockerAuthProxy(

@@ -85,10 +85,10 @@ def _migration_lock(engine: Any) -> Iterator[None]:
 def migrate() -> None:
     """Bring the schema to this MLflow's version; refuses a schema that a newer MLflow has written."""
     check_drivers()
-    import mlflow.store.db.utils as database
     import sqlalchemy
     from alembic.script import ScriptDirectory
 
+    database: Any = importlib.import_module("mlflow.store.db.utils")
     uri = _environment("MLFLOW_BACKEND_STORE_URI")
     engine = sqlalchemy.create_engine(uri, pool_pre_ping=True)
     _wait(

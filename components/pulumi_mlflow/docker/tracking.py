@@ -48,9 +48,9 @@ class DockerTrackingServerArgs(TypedDict):
     """Database connections that each process keeps; 5 unless given."""
     max_overflow: NotRequired[int]
     """Database connections that each process may open beyond those; 10 unless given."""
-    memory_mb: NotRequired[int]
+    memory_mb: NotRequired[Optional[int]]
     """Memory limit, in MiB; by the number of workers unless given."""
-    cpus: NotRequired[float]
+    cpus: NotRequired[Optional[float]]
     """CPU limit, in CPUs; none unless given."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""

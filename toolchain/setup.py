@@ -1,0 +1,334 @@
+"""Set up a machine for our stacks: `python3 toolchain/setup.py --stack dev`, or `make setup`.
+
+Safe to run at any time: what is in place already is left alone, and that takes under a second.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
+    sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}.")
+
+import argparse
+import enum
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steps import engine, images, programs
+from steps.console import Console, SetupError, only_one, stop_on_sigterm
+from steps.download import reachable
+from steps.environment import Environment
+from steps.places import VERSIONS, Places, write_private
+from steps.stack import ensure_stack, keep_salts_out_of_git, stack_file, wants_docker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Source(enum.Enum):
+    """Where a prerequisite comes from."""
+
+    HERE = "ok"
+    DOWNLOAD = "fetch"
+    BUILD = "build"  # or whatever the prerequisite calls it
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """One thing a machine needs, and every way to get it."""
+
+    name: str
+    here: Callable[[], object]  # truthy: ours from an earlier run, or the right one on PATH
+    build: Callable[[], None]
+    takes: str  # how long building usually takes
+    by_hand: str  # what a person can do where we fail
+    verb: str = "build"  # what building it here is called
+    url: str | None = None  # an official download of it, if there is one
+    download: Callable[[], None] | None = None
+
+
+def choose_source(wanted: Prerequisite) -> Source:
+    """Decide where a prerequisite comes from. Nothing else in set-up decides that.
+
+    What the machine has comes first, then the official download, then what package registries
+    alone can give. A download that does not answer within five seconds is taken for blocked.
+    """
+    if wanted.here():
+        return Source.HERE
+    if wanted.url and wanted.download and reachable(wanted.url):
+        return Source.DOWNLOAD
+    return Source.BUILD
+
+
+class Setup:
+    """All steps for one clone on one machine."""
+
+    def __init__(self, places: Places, console: Console) -> None:
+        self.places = places
+        self.console = console
+
+    @property
+    def environment(self) -> Environment:
+        """The environment as it is now; its PATH grows while set-up goes on."""
+        return Environment(self.places, dict(os.environ))
+
+    def run(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+        """Run every step that is needed, in order."""
+        if stack is not None:
+            stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
+            docker = docker or wants_docker(self.places, stack)
+        self.environment.prepare_state()
+        # What may need a person (an engine, a mirror) comes before what takes minutes.
+        build_images = docker and self.engine_and_images(image_source)
+        self.obtain(self.uv())
+        self.venv()
+        self.obtain(self.pulumi())
+        if docker:
+            self.obtain(self.docker_plugin())
+        if build_images:
+            self.obtain(self.versitygw())
+        if stack is None:
+            keep_salts_out_of_git(self.places)
+        else:
+            ensure_stack(self.places, self.console, self.environment, stack)
+
+    def obtain(self, wanted: Prerequisite) -> None:
+        """Get one prerequisite from where `choose_source` says; a failed download is built."""
+        source = choose_source(wanted)
+        if source is Source.HERE:
+            self.console.ok(wanted.name)
+            return
+        started = time.monotonic()
+        if source is Source.DOWNLOAD and wanted.download is not None:
+            self.console.say(source.value, f"{wanted.name} (usually 30 s)")
+            try:
+                wanted.download()
+            except SetupError as error:
+                self.console.note(f"{error}\n        so it is built here instead")
+                source = Source.BUILD
+        if source is Source.BUILD:
+            self.console.say(wanted.verb, f"{wanted.name} (usually {wanted.takes})")
+            try:
+                wanted.build()
+            except SetupError as error:
+                raise SetupError(f"{error}\n{wanted.by_hand}".rstrip()) from error
+        self.console.note(f"done in {time.monotonic() - started:.0f} s")
+
+    # ------------------------------------------------------------ what is wanted
+
+    def uv(self) -> Prerequisite:
+        """Describe uv, which makes the venv."""
+        own = programs.own_uv(self.places)
+        return Prerequisite(
+            name=f"uv {VERSIONS['uv']} or newer",
+            here=lambda: programs.uv_on_path() or own.exists(),
+            build=lambda: programs.install_uv(self.places, self.console),
+            takes="10 s",
+            by_hand="Install uv by hand (https://docs.astral.sh/uv) and run set-up again.",
+        )
+
+    def uv_program(self) -> str:
+        """Return the uv that `uv` has found or installed."""
+        return programs.uv_on_path() or str(programs.own_uv(self.places))
+
+    def venv(self) -> None:
+        """Bring the venv to what the lock says."""
+        if programs.venv_ready(self.places):
+            self.console.ok(f"Python environment {self.places.venv.name}")
+            return
+        self.console.say("venv", "Python packages of requirements.lock (usually 20 s)")
+        started = time.monotonic()
+        programs.make_venv(self.places, self.console, self.uv_program())
+        self.console.note(f"done in {time.monotonic() - started:.0f} s")
+
+    def go_program(self) -> str:
+        """Return the Go to build with; looked for only when something is built."""
+        own = programs.own_go(self.places)
+        wanted = Prerequisite(
+            name=f"Go {VERSIONS['go']} or newer",
+            here=lambda: programs.go_on_path() or own.exists(),
+            build=lambda: programs.install_go(self.places, self.console, self.uv_program()),
+            takes="15 s",
+            by_hand=f"Install Go {VERSIONS['go']} or newer (https://go.dev/dl) and run it again.",
+        )
+        self.obtain(wanted)
+        return programs.go_on_path() or str(own)
+
+    def pulumi(self) -> Prerequisite:
+        """Describe the Pulumi CLI with its Python host."""
+        tools = self.places.tools
+        return Prerequisite(
+            name=f"Pulumi CLI {VERSIONS['pulumi']} with its Python host",
+            here=lambda: tools.is_dir() or programs.pulumi_on_path(self.environment),
+            url=programs.pulumi_download_url(),
+            download=lambda: programs.download_pulumi(self.places, self.console),
+            build=lambda: programs.build_pulumi(self.places, self.console, self.go_program()),
+            takes="6 min from its Go modules",
+            by_hand=f"Install Pulumi {VERSIONS['pulumi']} by hand"
+            " (https://www.pulumi.com/docs/install/) and run set-up again.",
+        )
+
+    def docker_plugin(self) -> Prerequisite:
+        """Describe Pulumi's Docker provider."""
+        version = VERSIONS["docker-plugin"]
+        return Prerequisite(
+            name=f"Pulumi's Docker plugin {version}",
+            here=lambda: programs.docker_plugin_ready(self.environment),
+            url=programs.docker_plugin_url(),
+            download=lambda: programs.download_docker_plugin(self.console, self.environment),
+            build=lambda: programs.build_docker_plugin(
+                self.places, self.console, self.environment, self.go_program()
+            ),
+            takes="5 min from its Go modules",
+            by_hand=f"Install it by hand: pulumi plugin install resource docker {version}",
+        )
+
+    def docker_engine(self) -> Prerequisite:
+        """Describe the Docker engine."""
+        return Prerequisite(
+            name="Docker engine",
+            here=lambda: engine.engine_version(self.environment),
+            build=self.start_engine,
+            verb="start",
+            takes="2 s, 40 s with its installation",
+            by_hand="",
+        )
+
+    def start_engine(self) -> None:
+        """Start an engine where that is ours to do."""
+        if not engine.engine_may_start(self.environment):
+            raise SetupError(engine.no_engine_help(self.environment))
+        engine.start_engine(self.places, self.console, self.environment)
+
+    def engine_and_images(self, image_source: str | None) -> bool:
+        """See to an engine, and to a base for images; say whether images are built here."""
+        self.obtain(self.docker_engine())
+        build = self.image_source(image_source) == "build"
+        if build:
+            self.obtain(self.rootfs())
+        return build
+
+    def rootfs(self) -> Prerequisite:
+        """Describe the file system that images built from packages start with."""
+        rootfs = images.rootfs_file(self.places)
+        return Prerequisite(
+            name=f"root file system {rootfs.name}",
+            here=rootfs.exists,
+            build=lambda: images.build_rootfs(self.places, self.console),
+            takes="60 s, by debootstrap",
+            by_hand="",
+        )
+
+    def versitygw(self) -> Prerequisite:
+        """Describe the S3 gateway that such an image holds."""
+        gateway = self.places.versitygw
+        return Prerequisite(
+            name=f"versitygw {VERSIONS['versitygw']}",
+            here=gateway.exists,
+            build=lambda: programs.build_versitygw(self.places, self.console, self.go_program()),
+            takes="3 min from its Go modules",
+            by_hand="It is needed only where images are built. Where the engine reaches a registry:"
+            " python3 toolchain/setup.py --docker --images registry",
+        )
+
+    def image_source(self, chosen: str | None) -> str:
+        """Decide once whether this clone pulls images or builds them, and stay with that.
+
+        Otherwise one bad moment of the network would exchange the images of a running stack.
+        """
+        file = self.places.state / "machine.json"
+        machine: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        source = chosen or machine.get("images")
+        if source is None:
+            source = "registry" if images.registry_answers(self.environment) else "build"
+        if machine.get("images") != source:
+            write_private(file, json.dumps({**machine, "images": source}, indent=2) + "\n")
+        how = "pulled from a registry" if source == "registry" else "built from packages"
+        self.console.ok(f"images are {how} (kept in .state/{file.name})")
+        return source
+
+
+def eval_line() -> str:
+    """Write the one line that makes plain `pulumi` commands work in a shell."""
+    script = Path(__file__).resolve()
+    here = Path.cwd()
+    path = script.relative_to(here) if script.is_relative_to(here) else script
+    return f'eval "$(python3 {path} env)"'
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line; set-up itself is the default command."""
+    parser = argparse.ArgumentParser(prog="setup.py", description=__doc__)
+    parser.add_argument("--stack", help="also create this stack where it is missing")
+    parser.add_argument("--docker", action="store_true", help="also what docker stacks need")
+    parser.add_argument(
+        "--images", choices=("registry", "build"), help="change where this clone's images come from"
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing where all is in place")
+    commands = parser.add_subparsers(dest="command", metavar="{env,run,engine}")
+    commands.add_parser("env", help="print the environment as lines for eval")
+    run = commands.add_parser("run", help="run a program in that environment: run -- CMD...")
+    run.add_argument("program", nargs=argparse.REMAINDER)
+    docker = commands.add_parser("engine", help="the Docker engine that set-up may start")
+    docker.add_argument("action", choices=("start", "stop", "status"))
+    return parser.parse_args()
+
+
+def run_program(environment: Environment, words: list[str]) -> int:
+    """Become the given program, in the environment that `env` prints."""
+    words = words[1:] if words[:1] == ["--"] else words
+    if not words:
+        raise SetupError("run: which program? python3 toolchain/setup.py run -- pulumi version")
+    env = environment.full()
+    try:
+        os.execvpe(words[0], words, env)  # noqa: S606 - that is what it is for
+    except OSError as error:
+        raise SetupError(f"cannot run {words[0]}: {error.strerror}") from error
+
+
+def engine_command(setup: Setup, action: str) -> int:
+    """Start or stop our engine, or say which one answers."""
+    if action == "start":
+        with only_one(setup.places.cache / "setup.lock"):
+            setup.obtain(setup.docker_engine())
+    elif action == "stop":
+        engine.stop_engine(setup.places, setup.console)
+    print(engine.engine_status(setup.places, setup.environment))
+    answers = engine.engine_version(setup.environment) is not None
+    return 0 if answers or action == "stop" else 1
+
+
+def main() -> int:
+    """Run the command that was asked for."""
+    options = arguments()
+    places = Places.of(dict(os.environ))
+    setup = Setup(places, Console(places.logs, quiet=options.quiet))
+    try:
+        if options.command == "env":
+            print(setup.environment.shell())
+            return 0
+        if options.command == "run":
+            return run_program(setup.environment, options.program)
+        stop_on_sigterm()
+        if options.command == "engine":
+            return engine_command(setup, options.action)
+        with only_one(places.cache / "setup.lock"):
+            setup.run(options.stack, docker=options.docker, image_source=options.images)
+        if not options.quiet:
+            print(f"\nFor plain pulumi commands in this shell:\n\n    {eval_line()}\n")
+    except SetupError as error:
+        print(f"\nsetup: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nsetup: interrupted; what is finished is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
