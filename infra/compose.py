@@ -6,6 +6,7 @@ import pulumi
 from models import Runtime, Settings
 from problems import NAMESPACE
 from pulumi_mlflow.component import default_deployment
+from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import urls
 from pulumi_mlflow.docker.artifacts import DockerArtifactStore
 from pulumi_mlflow.docker.database import DockerDatabase
@@ -117,8 +118,9 @@ def _docker(settings: Settings) -> None:
         },
     )
     pulumi.export("tracking_uri", proxy.endpoint["public_url"])
-    pulumi.export("username", access.username)
-    pulumi.export("password", proxy.password)
+    if access.auth is AuthMode.BASIC:
+        pulumi.export("username", access.username)
+        pulumi.export("password", proxy.password)
     pulumi.export(
         "ops",
         {

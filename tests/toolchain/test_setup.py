@@ -148,9 +148,14 @@ def test_an_archive_cannot_write_outside(tmp_path: Path) -> None:
 def test_what_was_interrupted_leaves_nothing(tmp_path: Path) -> None:
     final = tmp_path / "tools"
     (tmp_path / ".tools.1.half-made").mkdir()
-    with pytest.raises(KeyboardInterrupt), programs.half_made(final) as folder:
-        (folder / "x").touch()
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with programs.half_made(final) as folder:
+            (folder / "x").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

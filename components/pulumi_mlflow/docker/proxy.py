@@ -55,7 +55,7 @@ class DockerAuthProxy(container.DockerComponent):
     endpoint: TrackingEndpoint
     """What people and training scripts use."""
     password: pulumi.Output[str]
-    """Password of the one user (secret); empty without authentication."""
+    """Password of the one user (secret); unused without authentication."""
 
     def __init__(
         self, name: str, args: DockerAuthProxyArgs, opts: Optional[pulumi.ResourceOptions] = None
@@ -73,7 +73,7 @@ class DockerAuthProxy(container.DockerComponent):
         login = GeneratedSecret(self._child("login"), opts=self._opts())
         salt = GeneratedSecret(self._child("salt"), opts=self._opts())
         username = args.get("username", "mlflow")
-        self.password = login.value
+        self.password = pulumi.Output.secret(login.value)
         contents: dict[str, pulumi.Input[str]] = {
             "nginx.conf": pulumi.Output.from_input(tracking["internal_url"]).apply(
                 lambda url: proxy.render_nginx(
