@@ -1,6 +1,7 @@
 """What `pulumi up` runs: settings, then the checks of the world, then the components."""
 
 import pulumi
+
 from preflight import PreflightError, preflight
 from settings import SettingsError, load_stack
 

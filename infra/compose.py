@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pulumi
+
 from models import Runtime, Settings
 from problems import NAMESPACE
 from pulumi_mlflow.component import default_deployment
@@ -124,6 +125,7 @@ def _docker(settings: Settings) -> None:
     pulumi.export(
         "ops",
         {
+            "engine": store.engine.value,
             "deployment": default_deployment(),
             "network": network.network,
             "database": database.ops,

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
+import pulumi
 from docker.errors import DockerException
 from docker.models.containers import Container
 from requests import RequestException
 
-import pulumi
 from models import Images, Runtime, Settings
 from problems import Put
 from pulumi_mlflow.component import default_deployment

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path as File
 from typing import Any, get_args
 
+import pulumi
 from pulumi.runtime import config as pulumi_config
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-import pulumi
 import rules
 from models import (
     Access,

@@ -113,7 +113,9 @@ def test_core_is_pure():
         if not module.__name__.startswith("pulumi_mlflow.core"):
             continue
         imported = re.findall(r"^(?:from|import) (\S+)", inspect.getsource(module), re.MULTILINE)
-        assert not [name for name in imported if name.startswith(("pulumi", "docker", "os", "subprocess"))]
+        assert not [
+            name for name in imported if name.startswith(("pulumi", "docker", "os", "subprocess"))
+        ]
 
 
 def test_no_runtime_imports_another():
@@ -124,6 +126,6 @@ def test_no_runtime_imports_another():
             continue
         source = inspect.getsource(module)
         for other in runtimes - {own}:
-            assert not re.search(rf"(from|import) (pulumi_mlflow|\.\.){other}\b|from \.\.{other}", source), (
-                f"{module.__name__} imports {other}"
-            )
+            assert not re.search(
+                rf"(from|import) (pulumi_mlflow|\.\.){other}\b|from \.\.{other}", source
+            ), f"{module.__name__} imports {other}"

@@ -5,12 +5,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 
-import pulumi
 from compose import compose
 from settings import load
 

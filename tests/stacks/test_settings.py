@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pulumi
 from models import Images, Runtime
 from pulumi_mlflow.contracts import AuthMode, Engine
 from reference import TARGET, render

@@ -1,0 +1,59 @@
+# The few commands that a person types. Each is one line into toolchain/setup.py, pulumi or the CLI.
+STACK ?= local
+SETUP := python3 toolchain/setup.py
+RUN := $(SETUP) run --
+CLI := $(RUN) pulumi-mlflow
+LOCK := $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help setup ready up down preview refresh info env verify dump restore test lint lock
+
+help: ## List these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo; echo "STACK=$(STACK) unless told otherwise: make up STACK=dev"
+
+setup: ## Get what the stack needs: Python packages, Pulumi, and for Docker stacks plugin and engine.
+	@$(SETUP) --stack $(STACK)
+
+# To stderr: what `make env` prints is read by a shell.
+ready:
+	@$(SETUP) --quiet --stack $(STACK) >&2
+
+up: ready ## Bring the stack up, and say how to use it.
+	@$(RUN) pulumi up --yes --skip-preview -s $(STACK)
+	@$(CLI) info --stack $(STACK)
+
+down: ready ## Take it down and keep its data; PURGE=1 destroys data and secrets too.
+	@$(CLI) down --stack $(STACK) $(if $(PURGE),--purge --yes)
+
+preview: ready ## Show what `make up` would change.
+	@$(RUN) pulumi preview -s $(STACK)
+
+refresh: ready ## Read the running resources into the state.
+	@$(RUN) pulumi refresh --yes --skip-preview -s $(STACK)
+
+info: ready ## Show URL and login.
+	@$(CLI) info --stack $(STACK)
+
+env: ready ## Print what MLflow's client needs: eval "$(make env)".
+	@$(CLI) env --stack $(STACK)
+
+verify: ready ## Send a real training run through the front door and back.
+	@$(CLI) verify --stack $(STACK)
+
+dump: ready ## Copy database, artifacts and secrets into a folder; TO=… names it.
+	@$(CLI) dump --stack $(STACK) $(if $(TO),--to "$(TO)")
+
+restore: ready ## Replace the stack's data by the dump FROM=…; asks first, unless YES=1.
+	@$(if $(FROM),,$(error FROM is missing: make restore FROM=dump/…, the folder that make dump has named))$(CLI) restore --stack $(STACK) --from "$(FROM)" $(if $(YES),--yes)
+
+test: ## Run every check and test.
+	@python3 tests/run.py
+
+lint: ## Run the checks that need no test: style, types, generated docs.
+	@python3 tests/run.py --lint
+
+lock: ## Pin the versions that pyproject.toml allows.
+	@$(SETUP) --quiet
+	@$(LOCK) pyproject.toml --group dev -o requirements.lock
+	@$(LOCK) -c requirements.lock images/mlflow/requirements.in -o images/mlflow/requirements.lock

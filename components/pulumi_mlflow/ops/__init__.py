@@ -1,0 +1,1 @@
+"""What runs after `pulumi up`: the command line `pulumi-mlflow`."""

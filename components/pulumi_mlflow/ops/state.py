@@ -1,0 +1,77 @@
+"""What a stack's exported state says: what is protected, and which secrets it holds. Pure."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+GENERATED_SECRET = "pulumi-python:dynamic/pulumi-mlflow:GeneratedSecret"  # noqa: S105, a type
+"""Type token of `pulumi_mlflow.generated.GeneratedSecret`."""
+
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105, Pulumi's mark of a secret, not one
+# Both from pulumi/sdk/v3/go/common/resource/sig: how state marks a value as secret.
+
+
+class Protected(NamedTuple):
+    """A resource that `pulumi destroy` leaves alone."""
+
+    name: str
+    kind: str
+    identity: str
+    """The provider's id, such as a volume's name; empty for components."""
+
+
+def resources(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The resources of an exported state; none for a stack that was never up."""
+    yield from (state.get("deployment") or {}).get("resources") or []
+
+
+def logical_name(resource: Mapping[str, Any]) -> str:
+    """The name that the program gave the resource."""
+    return str(resource["urn"]).rsplit("::", 1)[-1]
+
+
+def protected(state: Mapping[str, Any]) -> list[Protected]:
+    """The protected resources, in the order of the state."""
+    return [
+        Protected(logical_name(r), str(r["type"]), str(r.get("id", "")))
+        for r in resources(state)
+        if r.get("protect")
+    ]
+
+
+def generated_secrets(state: Mapping[str, Any]) -> dict[str, str]:
+    """Logical name and value of every `GeneratedSecret`.
+
+    Args:
+        state: exported with its secrets in plain.
+    """
+    return {
+        logical_name(r): json.loads(r["outputs"]["value"]["plaintext"])
+        for r in resources(state)
+        if r["type"] == GENERATED_SECRET
+    }
+
+
+def generated_secret_names(state: Mapping[str, Any]) -> set[str]:
+    """Logical names of every `GeneratedSecret`; the state may be encrypted."""
+    return {logical_name(r) for r in resources(state) if r["type"] == GENERATED_SECRET}
+
+
+def with_secrets(state: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """A copy of the state in which the named `GeneratedSecret`s have other values.
+
+    Args:
+        state: exported, encrypted or not; what is not named stays as it is.
+        values: logical name → new value.
+    """
+    changed = copy.deepcopy(dict(state))
+    for resource in resources(changed):
+        name = logical_name(resource)
+        if resource["type"] == GENERATED_SECRET and name in values:
+            resource["outputs"]["value"] = {
+                _SIGNATURE: _SECRET,
+                "plaintext": json.dumps(values[name]),
+            }
+    return changed
