@@ -8,9 +8,8 @@ import secrets
 import string
 from typing import Any
 
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
-
 import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
 _ALPHABET = string.ascii_letters + string.digits
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pulumi
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
@@ -10,8 +11,6 @@ from pulumi.dynamic import (
     Resource,
     ResourceProvider,
 )
-
-import pulumi
 
 
 class _Provider(ResourceProvider):

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pulumi_docker as docker
-
 import pulumi
+import pulumi_docker as docker
 
 from ..component import MlflowComponent
 from .files import FILES_PATH, DockerFiles

@@ -2,9 +2,8 @@
 
 from typing import NotRequired, Optional, TypedDict
 
-import pulumi_docker as docker
-
 import pulumi
+import pulumi_docker as docker
 
 from ..contracts import DatabaseEndpoint, Engine
 from ..core import budgets
@@ -86,8 +85,6 @@ class DockerDatabase(container.DockerComponent):
                 image=args["image"],
                 command=[
                     "postgres",
-                    "-c",
-                    "unix_socket_directories=/tmp",
                     *(
                         part
                         for key, value in sorted(parameters.items())

@@ -6,10 +6,9 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any
 
+import pulumi
 from docker.errors import NotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
-
-import pulumi
 
 from . import engine
 

@@ -12,10 +12,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NotRequired, Optional, TypedDict
 
+import pulumi
 import pulumi_docker as docker
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
-
-import pulumi
 
 from ..component import MlflowComponent
 from . import engine

@@ -6,9 +6,8 @@ them does not start, and the next `up` tries again.
 
 from typing import Any
 
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
-
 import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
 from . import engine
 

@@ -2,9 +2,8 @@
 
 from typing import NotRequired, Optional, TypedDict
 
-import pulumi_docker as docker
-
 import pulumi
+import pulumi_docker as docker
 
 from ..component import MlflowComponent
 from ..contracts import Scope

@@ -2,9 +2,8 @@
 
 from typing import NotRequired, Optional, TypedDict
 
-import pulumi_docker as docker
-
 import pulumi
+import pulumi_docker as docker
 
 from ..contracts import AuthMode, TrackingEndpoint, require_reach
 from ..core import proxy, urls
