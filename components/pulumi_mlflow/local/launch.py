@@ -1,0 +1,37 @@
+"""What supervisord runs: ends what an earlier life of the server left over, then becomes the server.
+
+A server that was killed by force leaves its workers behind, and they would keep the port.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+from pulumi_mlflow.local import processes
+
+LAUNCH_FILE = "launch.json"
+"""argv and environment of the server, secrets included; readable by its owner only."""
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+
+
+def main() -> None:
+    """Replace this process by the server whose folder the environment names."""
+    folder = Path(os.environ[processes.FOLDER_VARIABLE])
+    me = psutil.Process()
+    keep = {me.pid, *(parent.pid for parent in me.parents())}
+    processes.end(p for p in processes.of_folder(folder) if p.pid not in keep)
+    launch = json.loads((folder / LAUNCH_FILE).read_text())
+    _clear(folder / "tmp")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    os.execve(launch["argv"][0], launch["argv"], {**environment, **launch["environment"]})  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
