@@ -251,6 +251,10 @@ def _data_dir(value: str) -> str:
         raise _refuse(Rule.DATA_DIR_UNSAFE, "must be a folder of its own: a purge deletes it")
     if any(path.is_relative_to(tree) for tree in _SYSTEM_TREES):
         raise _refuse(Rule.DATA_DIR_UNSAFE, "must not lie in a folder of the system")
+    if re.search(r"[%?]", value):
+        raise _refuse(
+            Rule.DATA_DIR_UNSAFE, "must not hold % or ?, which MLflow takes for a part of a URI"
+        )
     return value
 
 

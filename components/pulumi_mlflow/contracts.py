@@ -57,11 +57,11 @@ class DatabaseEndpoint(TypedDict, total=False):
     engine: str
     """One of `Engine`."""
     host: pulumi.Input[str]
-    """Host name or address; for SQLite the absolute path of the database file."""
+    """Host name or address; absent for SQLite."""
     port: pulumi.Input[int]
     """TCP port; absent for SQLite."""
     database: pulumi.Input[str]
-    """Name of the database; absent for SQLite."""
+    """Name of the database; for SQLite the absolute path of its file."""
     username: pulumi.Input[str]
     """User to log in as; absent for SQLite."""
     password: pulumi.Input[str]

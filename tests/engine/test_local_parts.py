@@ -163,29 +163,6 @@ def test_backup_of_data_that_is_elsewhere_is_refused(tmp_path):
         backup.dump(ops, tmp_path, print)
 
 
-def test_database_server_with_a_certificate_becomes_an_uri_that_names_its_file():
-    given = {
-        "data_dir": "/data",
-        "address": {
-            "component": "rds",
-            "engine": "postgresql",
-            "host": "db.example.com",
-            "port": 5432.0,
-            "database": "mlflow",
-            "username": "mlflow",
-            "password": PASSWORD,
-            "tls_mode": "verify-full",
-            "ca": "PEM",
-        },
-        "kek": "kek",
-        "access_key": "",
-        "secret_key": "",
-    }
-    uri = tracking._secrets(given)["MLFLOW_BACKEND_STORE_URI"]
-    assert uri.startswith("postgresql+psycopg2://mlflow:S3ntinel%2Fp%26ss@db.example.com:5432/")
-    assert "database-ca.pem" in uri
-
-
 def test_endpoint_that_this_machine_cannot_reach_is_refused(monkeypatch):
     monkeypatch.setattr(tracking.MlflowComponent, "__init__", lambda *_: None)
     reach = ["network:mlflow-dev"]

@@ -48,6 +48,7 @@ class ServerSettings:
         scratch_dir: folder on disk that whole artifacts are spooled to on their way to and from S3.
         s3_endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
         s3_region: region that requests are signed for; empty for the store's default.
+        s3_ca_path: file with the certificate authority of the store; empty for the usual ones.
         prometheus_dir: folder that workers share metrics through; empty for no `/metrics`.
     """
 
@@ -61,6 +62,7 @@ class ServerSettings:
     scratch_dir: str
     s3_endpoint_url: str = ""
     s3_region: str = ""
+    s3_ca_path: str = ""
     prometheus_dir: str = ""
 
 
@@ -119,6 +121,8 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
         }
     elif settings.s3_region:
         environment["AWS_DEFAULT_REGION"] = settings.s3_region
+    if settings.s3_ca_path:
+        environment["AWS_CA_BUNDLE"] = settings.s3_ca_path
     return environment
 
 

@@ -5,6 +5,7 @@ from typing import NotRequired, Optional, TypedDict
 import pulumi
 import pulumi_docker as docker
 
+from .. import endpoints
 from ..contracts import (
     ArtifactEndpoint,
     AuthMode,
@@ -12,7 +13,7 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import budgets, server, uris, urls
+from ..core import budgets, server, urls
 from ..generated import GeneratedSecret
 from . import container
 from .files import FILES_PATH
@@ -23,7 +24,6 @@ PORT = 5000
 UID = 10001
 SCRATCH = "/scratch"
 BOOT = ["python", "/opt/pulumi-mlflow/boot.py"]
-CA_FILES = {"database": "database-ca.pem", "artifacts": "artifacts-ca.pem"}
 
 
 class DockerTrackingServerArgs(TypedDict):
@@ -84,7 +84,15 @@ class DockerTrackingServer(container.DockerComponent):
             require_reach(name, here, given["component"], given["reach"])
         workers = args.get("workers", 2)
         kek = GeneratedSecret(self._child("kek"), opts=self._opts())
-        files = self._files(_files(database, artifacts, kek.value), args["image"], UID)
+        secrets = endpoints.server_secrets(database, artifacts, kek.value, FILES_PATH)
+        files = self._files(
+            {
+                **{f"env/{name}": value for name, value in secrets.items()},
+                **endpoints.certificates(database, artifacts),
+            },
+            args["image"],
+            UID,
+        )
         settings = pulumi.Output.all(
             uri=artifacts["uri"],
             endpoint_url=artifacts.get("endpoint_url", ""),
@@ -166,46 +174,7 @@ class DockerTrackingServer(container.DockerComponent):
             pool_size=args.get("pool_size", 5),
             max_overflow=args.get("max_overflow", 10),
             scratch_dir=SCRATCH,
+            s3_ca_path=f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}"
+            if "ca" in args["artifacts"]
+            else "",
         )
-
-
-def _files(
-    database: DatabaseEndpoint, artifacts: ArtifactEndpoint, kek: pulumi.Output[str]
-) -> dict[str, pulumi.Input[str]]:
-    """Secrets and certificates of the server: path below the configuration's folder → content."""
-    certificates = {
-        CA_FILES["database"]: database.get("ca"),
-        CA_FILES["artifacts"]: artifacts.get("ca"),
-    }
-    uri = pulumi.Output.all(
-        host=database["host"],
-        port=database["port"],
-        database=database["database"],
-        username=database["username"],
-        password=database["password"],
-        tls_mode=database.get("tls_mode", "disable"),
-    ).apply(
-        lambda known: uris.database_uri(
-            uris.DatabaseAddress(
-                engine=database["engine"],
-                host=known["host"],
-                port=int(known["port"]),
-                database=known["database"],
-                username=known["username"],
-                password=known["password"],
-                tls_mode=known["tls_mode"],
-                ca_path=f"{FILES_PATH}/{CA_FILES['database']}" if database.get("ca") else "",
-            )
-        )
-    )
-    keys = ("access_key", "secret_key")
-    secrets = pulumi.Output.all(uri, kek, *(artifacts.get(key, "") for key in keys)).apply(
-        lambda known: server.secret_environment(*known)
-    )
-    names = server.secret_environment(
-        "-", "-", *(("-", "-") if artifacts.get("access_key") else ())
-    )
-    return {
-        **{f"env/{name}": secrets[name] for name in names},
-        **{path: content for path, content in certificates.items() if content},
-    }

@@ -4,9 +4,9 @@ from typing import NotRequired, Optional, TypedDict
 
 import pulumi
 
-from pulumi_mlflow.component import MlflowComponent
-from pulumi_mlflow.contracts import ArtifactEndpoint, Scope
-from pulumi_mlflow.local.folder import DataDirectory
+from ..component import MlflowComponent
+from ..contracts import ArtifactEndpoint, Scope
+from .folder import DataDirectory
 
 
 class LocalArtifactStoreArgs(TypedDict):

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pulumi_mlflow.contracts import Engine
-from pulumi_mlflow.local import folder as folders
-from pulumi_mlflow.local import supervision
+from ..contracts import Engine
+from . import folder as folders
+from . import supervision
 
 _DATABASE = "database.sqlite"
 _ARTIFACTS = "artifacts"

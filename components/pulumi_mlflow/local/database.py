@@ -4,9 +4,9 @@ from typing import NotRequired, Optional, TypedDict
 
 import pulumi
 
-from pulumi_mlflow.component import MlflowComponent
-from pulumi_mlflow.contracts import DatabaseEndpoint, Engine, Scope
-from pulumi_mlflow.local.folder import DataDirectory
+from ..component import MlflowComponent
+from ..contracts import DatabaseEndpoint, Engine, Scope
+from .folder import DataDirectory
 
 
 class LocalDatabaseArgs(TypedDict):
@@ -47,6 +47,6 @@ class LocalDatabase(MlflowComponent):
             component=name,
             reach=[Scope.HOST.place()],
             engine=Engine.SQLITE.value,
-            host=pulumi.Output.concat(folder.path, "/mlflow.db"),
+            database=pulumi.Output.concat(folder.path, "/mlflow.db"),
         )
         self.register_outputs({"endpoint": self.endpoint})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from pulumi_mlflow.local import processes
+from . import processes
 
 LAUNCH_FILE = "launch.json"
 """argv and environment of the server, secrets included; readable by its owner only."""

@@ -15,7 +15,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from pulumi_mlflow.local import folder, processes, supervision
+from . import folder, processes, supervision
 
 _FIELDS = tuple(field.name for field in fields(supervision.Spec))
 

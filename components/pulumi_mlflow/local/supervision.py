@@ -18,8 +18,8 @@ import requests
 import tenacity
 from supervisor.xmlrpc import SupervisorTransport
 
-from pulumi_mlflow.local import folder, processes
-from pulumi_mlflow.local.launch import LAUNCH_FILE
+from . import folder, processes
+from .launch import LAUNCH_FILE
 
 RUNNING = "running"
 """State of a server that is supervised, healthy, and runs what its Spec says."""

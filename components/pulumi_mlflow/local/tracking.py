@@ -7,8 +7,9 @@ from typing import Any, NotRequired, Optional, TypedDict
 
 import pulumi
 
-from pulumi_mlflow.component import MlflowComponent
-from pulumi_mlflow.contracts import (
+from .. import endpoints
+from ..component import MlflowComponent
+from ..contracts import (
     ArtifactEndpoint,
     AuthMode,
     DatabaseEndpoint,
@@ -17,13 +18,10 @@ from pulumi_mlflow.contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from pulumi_mlflow.core import server, uris, urls
-from pulumi_mlflow.generated import GeneratedSecret
-from pulumi_mlflow.local.process import ServerProcess
-from pulumi_mlflow.local.processes import SERVER_FOLDER
-
-_DATABASE_CA = "database-ca.pem"
-_ARTIFACTS_CA = "artifacts-ca.pem"
+from ..core import server, urls
+from ..generated import GeneratedSecret
+from .process import ServerProcess
+from .processes import SERVER_FOLDER
 
 _DEFAULTS = {
     "bind": "127.0.0.1",
@@ -115,35 +113,23 @@ def _spec(
         artifacts_ca=artifacts.get("ca", ""),
         **{key: args.get(key, default) for key, default in _DEFAULTS.items()},
     ).apply(_plain)
-    secrets = pulumi.Output.all(
-        data_dir=args["data_dir"],
-        address={key: value for key, value in database.items() if key != "reach"},
-        kek=kek,
-        access_key=artifacts.get("access_key", ""),
-        secret_key=artifacts.get("secret_key", ""),
-    ).apply(_secrets)
+    folder = plain["folder"]
+    secrets = endpoints.server_secrets(database, artifacts, kek, folder)
     return {
         **{key: plain[key] for key in ("folder", "argv", "environment", "bind", "port", "url")},
         "deployment": deployment,
         "version": version("mlflow"),
-        "secrets": pulumi.Output.secret(secrets),
-        "certificates": {
-            _DATABASE_CA: database.get("ca", ""),
-            _ARTIFACTS_CA: artifacts.get("ca", ""),
-        },
+        "secrets": secrets,
+        "certificates": endpoints.certificates(database, artifacts),
         "health_path": server.HEALTH_PATH,
         "ready_path": server.READY_PATH,
-        "database_file": database["host"] if database["engine"] == Engine.SQLITE.value else "",
+        "database_file": database["database"] if database["engine"] == Engine.SQLITE.value else "",
     }
-
-
-def _folder(data_dir: str) -> Path:
-    return Path(data_dir).resolve() / SERVER_FOLDER
 
 
 def _plain(given: dict[str, Any]) -> dict[str, Any]:
     """Everything about the server that is no secret."""
-    folder = _folder(given["data_dir"])
+    folder = Path(given["data_dir"]).resolve() / SERVER_FOLDER
     bind, port = given["bind"], int(given["port"])
     host = urls.url_host(bind)
     settings = server.ServerSettings(
@@ -157,37 +143,17 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         scratch_dir=str(folder / "tmp"),
         s3_endpoint_url=given["s3_endpoint_url"],
         s3_region=given["s3_region"],
+        s3_ca_path=str(folder / endpoints.ARTIFACTS_CA) if given["artifacts_ca"] else "",
     )
-    bundle = {"AWS_CA_BUNDLE": str(folder / _ARTIFACTS_CA)} if given["artifacts_ca"] else {}
     return {
         "folder": str(folder),
         # Beside the interpreter that runs the program: the environment that the lock file made.
         "argv": server.server_argv(settings, str(Path(sys.executable).with_name("mlflow"))),
-        "environment": server.server_environment(settings) | bundle,
+        "environment": server.server_environment(settings),
         "bind": bind,
         "port": port,
         "url": f"http://{host}:{port}",
     }
-
-
-def _secrets(given: dict[str, Any]) -> dict[str, str]:
-    """Environment variables that open the database, the artifact store and MLflow's own secrets."""
-    address, ca = given["address"], given["address"].get("ca")
-    if address["engine"] == Engine.SQLITE.value:
-        address = {"engine": address["engine"], "database": address["host"]}
-    uri = uris.database_uri(
-        uris.DatabaseAddress(
-            engine=address["engine"],
-            host=address.get("host", ""),
-            port=int(address["port"]) if "port" in address else None,
-            database=address["database"],
-            username=address.get("username", ""),
-            password=address.get("password", ""),
-            tls_mode=address.get("tls_mode", "disable"),
-            ca_path=str(_folder(given["data_dir"]) / _DATABASE_CA) if ca else "",
-        )
-    )
-    return server.secret_environment(uri, given["kek"], given["access_key"], given["secret_key"])
 
 
 def _ops(args: LocalTrackingServerArgs, process: ServerProcess) -> pulumi.Output[dict[str, str]]:
@@ -197,6 +163,6 @@ def _ops(args: LocalTrackingServerArgs, process: ServerProcess) -> pulumi.Output
         url=process.url,
         ready_path=server.READY_PATH,
         engine=database["engine"],
-        database=database["host"],
+        database=database["database"],
         artifacts=args["artifacts"]["uri"],
     )

@@ -1,0 +1,70 @@
+"""What a tracking server makes of the endpoints that it is given: the same in every runtime."""
+
+import pulumi
+
+from .contracts import ArtifactEndpoint, DatabaseEndpoint
+from .core import server, uris
+
+DATABASE_CA = "database-ca.pem"
+ARTIFACTS_CA = "artifacts-ca.pem"
+
+
+def certificates(
+    database: DatabaseEndpoint, artifacts: ArtifactEndpoint
+) -> dict[str, pulumi.Input[str]]:
+    """Certificates of the endpoints' authorities that the server must have: file name → PEM."""
+    found: dict[str, pulumi.Input[str]] = {}
+    if "ca" in database:
+        found[DATABASE_CA] = database["ca"]
+    if "ca" in artifacts:
+        found[ARTIFACTS_CA] = artifacts["ca"]
+    return found
+
+
+def server_secrets(
+    database: DatabaseEndpoint,
+    artifacts: ArtifactEndpoint,
+    kek: pulumi.Input[str],
+    folder: pulumi.Input[str],
+) -> dict[str, pulumi.Output[str]]:
+    """Environment variables of the server that are secrets: name → value (secret output).
+
+    Args:
+        database: where runs are kept.
+        artifacts: where artifacts are kept.
+        kek: passphrase of what MLflow encrypts in its database.
+        folder: where the server finds its `certificates`.
+    """
+    keys = [artifacts["access_key"], artifacts["secret_key"]] if "access_key" in artifacts else []
+    known = pulumi.Output.all(database_uri(database, folder), kek, *keys)
+    plain: pulumi.Output[dict[str, str]] = known.apply(
+        lambda all_: server.secret_environment(*all_)
+    )
+    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
+    # The names are known before any value is.
+    names = server.secret_environment("-", "-", *("-" for _ in keys))
+    return {name: values[name] for name in names}
+
+
+def database_uri(database: DatabaseEndpoint, folder: pulumi.Input[str]) -> pulumi.Output[str]:
+    """The URI of a database, with its password: treat it as a secret.
+
+    Args:
+        database: where runs are kept.
+        folder: where the server finds its `certificates`.
+    """
+    known = {key: value for key, value in database.items() if key not in ("component", "reach")}
+    return pulumi.Output.all(folder=folder, **known).apply(
+        lambda given: uris.database_uri(
+            uris.DatabaseAddress(
+                engine=given["engine"],
+                host=given.get("host", ""),
+                port=int(given["port"]) if "port" in given else None,
+                database=given["database"],
+                username=given.get("username", ""),
+                password=given.get("password", ""),
+                tls_mode=given.get("tls_mode", "disable"),
+                ca_path=f"{given['folder']}/{DATABASE_CA}" if "ca" in given else "",
+            )
+        )
+    )
