@@ -148,7 +148,7 @@ def test_only_the_proxy_publishes_a_port_on_loopback(dev):
     published = {item.name: item.inputs.get("ports") for item in containers(dev[0])}
     [(name, ports)] = [(name, ports) for name, ports in published.items() if ports]
     assert name == "proxy-container"
-    assert ports == [{"internal": 8080, "external": 5000, "ip": "127.0.0.1"}]
+    assert ports == [{"internal": 8080, "external": 5001, "ip": "127.0.0.1"}]
 
 
 def test_every_container_waits_for_its_health(dev):
