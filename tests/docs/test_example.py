@@ -1,0 +1,120 @@
+"""The example of another repository: it type-checks, and makes what it says."""
+
+import asyncio
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
+from pulumi.runtime.stack import run_pulumi_func
+from tests.support import toolchain_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "own-repo"
+CONFIG = {"databaseHost": "db.example.com", "databasePassword": "p@ss word"}
+
+
+class Recorder(Mocks):
+    """Remembers what was registered."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def new_resource(self, args: MockResourceArgs):
+        self.seen[args.name] = args
+        added = {"value": f"{args.name}-value", "image_id": f"sha256:{args.name}", "volume": "v"}
+        return f"{args.name}-id", {**args.inputs, **added}
+
+    def call(self, _args: MockCallArgs):
+        return {}
+
+
+def test_it_type_checks():
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", EXAMPLE / "__main__.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def registered():
+    recorder = Recorder()
+
+    def program():
+        pulumi.runtime.mocks.set_mocks(recorder, project="platform", stack="team", preview=False)
+        pulumi.runtime.set_all_config({f"platform:{key}": value for key, value in CONFIG.items()})
+        runpy.run_path(str(EXAMPLE / "__main__.py"))
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(run_pulumi_func(program))
+    finally:
+        pulumi.runtime.set_all_config({})
+        loop.close()
+    return recorder.seen
+
+
+def test_it_runs_our_containers_and_the_given_database(registered):
+    containers = {name for name, seen in registered.items() if seen.typ.endswith(":Container")}
+    assert containers == {"artifacts-container", "tracking-container", "proxy-container"}
+    published = {name for name in containers if registered[name].inputs.get("ports")}
+    assert published == {"proxy-container"}
+    names = {registered[name].inputs["name"] for name in containers}
+    assert names == {"platform-team-artifacts", "platform-team-tracking", "platform-team-proxy"}
+    files = registered["tracking-files"].inputs["files"]  # a secret: its value is wrapped
+    uri = files["value"]["env/MLFLOW_BACKEND_STORE_URI"]
+    assert uri == (
+        "postgresql+psycopg2://mlflow:p%40ss word@db.example.com:5432/mlflow?sslmode=require"
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.docker
+def test_it_can_be_previewed(tmp_path):
+    (tmp_path / "state").mkdir()
+    environment = {
+        **os.environ,
+        **toolchain_environment(),
+        "PULUMI_BACKEND_URL": (tmp_path / "state").as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "example",
+    }
+    environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE")
+    project = tmp_path / "own-repo"
+    project.mkdir()
+    for name in ("Pulumi.yaml", "__main__.py"):
+        (project / name).write_text((EXAMPLE / name).read_text())
+
+    def run(*arguments, given=""):
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=project,
+            env=environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("stack", "init", "team", "--no-select")
+    run("config", "set", "databaseHost", CONFIG["databaseHost"], "-s", "team")
+    secret = CONFIG["databasePassword"]
+    run("config", "set", "--secret", "databasePassword", "-s", "team", given=secret)
+    preview = run("preview", "--json", "-s", "team")
+    steps = json.loads(preview)["steps"]
+    assert {step["op"] for step in steps} == {"create"}
+    types = [step["newState"]["type"] for step in steps]
+    assert types.count("docker:index/container:Container") == 3
+    assert secret not in preview
