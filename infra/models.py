@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from problems import Rule
 from pulumi_mlflow.contracts import AuthMode, Engine
-from pulumi_mlflow.core import uris
+from pulumi_mlflow.core import budgets, uris
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -378,35 +378,35 @@ class Database(Section):
         json_schema_extra=_for(*SERVERS),
     )
     max_connections: Whole = Field(
-        100,
+        150,
         ge=20,
         le=5000,
         description="Connections that the database accepts.",
-        examples=[100],
+        examples=[150],
         json_schema_extra=_for(*SERVERS),
     )
     memory_mb: Whole = Field(
-        512,
+        768,
         ge=256,
         le=1_048_576,
         description="Memory limit of the database, in MiB.",
-        examples=[512],
+        examples=[768],
         json_schema_extra=_for(*CONTAINERS),
     )
     pool_size: Whole = Field(
-        5,
+        budgets.POOL_SIZE,
         ge=1,
         le=100,
         description="Connections that each server process keeps open.",
-        examples=[5],
+        examples=[budgets.POOL_SIZE],
         json_schema_extra=_for(*SERVERS),
     )
     max_overflow: Annotated[Whole, AfterValidator(_overflow)] = Field(
-        10,
+        budgets.MAX_OVERFLOW,
         le=100,
-        description="Connections that each server process opens beyond `pool_size` under load. "
-        "0 is refused, since MLflow ignores it.",
-        examples=[10],
+        description="Connections that each server process opens beyond `pool_size` under load. With fewer than "
+        "40 together, requests of many clients at once fail. 0 is refused, since MLflow ignores it.",
+        examples=[budgets.MAX_OVERFLOW],
         json_schema_extra=_for(*SERVERS),
     )
 

@@ -53,8 +53,8 @@ _MOST_CONNECTIONS = 1000
 _USUAL: Mapping[Path, int] = {
     ("tracking", "workers"): 2,
     ("tracking", "replicas"): 2,
-    ("database", "pool_size"): 5,
-    ("database", "max_overflow"): 10,
+    ("database", "pool_size"): budgets.POOL_SIZE,
+    ("database", "max_overflow"): budgets.MAX_OVERFLOW,
 }
 
 

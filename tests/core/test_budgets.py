@@ -34,9 +34,15 @@ def test_what_is_refused_names_a_limit_that_is_not(count, memory_mb):
 @given(workers, replicas, pools, overflows)
 def test_connections_hold_both_pools_of_every_worker(count, servers, pool, overflow):
     most = budgets.server_connections(count, servers, pool, overflow)
-    assert most > servers * count * 2 * (pool + overflow)
+    # All that the pools may open, or all that threads can use at once beside what the pools keep.
+    worker = min(2 * (pool + overflow), 48 + 2 * pool)
+    assert most == servers * (count * worker + 2)
     assert budgets.server_connections(count, servers * 2, pool, overflow) == 2 * most
     assert budgets.server_connections(count + 1, servers, pool, overflow) > most
+
+
+def test_by_default_no_thread_of_flask_waits_for_a_connection():
+    assert budgets.POOL_SIZE + budgets.MAX_OVERFLOW >= 40  # AnyIO's default limit
 
 
 @given(workers, replicas, pools, overflows, st.integers(1, 1000))

@@ -54,14 +54,14 @@ def test_numbers_as_the_command_line_writes_them():
     config = {
         "runtime": "docker",
         "tracking": {"workers": "3", "cpus": "1.5"},
-        "database": {"version": 16, "max_connections": "120"},
+        "database": {"version": 16, "max_connections": "220"},
         "access": {"port": 8080},
     }
 
     settings = load("dev", raw(config))
 
     assert (settings.tracking.workers, settings.tracking.cpus) == (3, 1.5)
-    assert (settings.database.version, settings.database.max_connections) == ("16", 120)
+    assert (settings.database.version, settings.database.max_connections) == ("16", 220)
 
 
 def test_localhost_becomes_an_address():

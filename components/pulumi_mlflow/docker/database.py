@@ -32,9 +32,9 @@ class DockerDatabaseArgs(TypedDict):
     username: NotRequired[str]
     """Its owner; `mlflow` unless given."""
     max_connections: NotRequired[int]
-    """Connections that the server accepts; 100 unless given."""
+    """Connections that the server accepts; 150 unless given."""
     memory_mb: NotRequired[int]
-    """Memory limit, in MiB; 512 unless given."""
+    """Memory limit, in MiB; 768 unless given."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""
 
@@ -58,7 +58,7 @@ class DockerDatabase(container.DockerComponent):
     ) -> None:
         super().__init__(name, args.get("deployment"), opts)
         database, username = args.get("name", "mlflow"), args.get("username", "mlflow")
-        memory_mb = args.get("memory_mb", 512)
+        memory_mb = args.get("memory_mb", 768)
         version = args["version"]
         guard = DataGuard(
             self._child("guard"),
@@ -79,7 +79,7 @@ class DockerDatabase(container.DockerComponent):
             opts=pulumi.ResourceOptions(depends_on=[guard]),
         )
         files = self._files({"password": secret.value}, args["image"], UID)
-        parameters = budgets.postgres_parameters(memory_mb, args.get("max_connections", 100))
+        parameters = budgets.postgres_parameters(memory_mb, args.get("max_connections", 150))
         healthy = self._run(
             container.ContainerSpec(
                 image=args["image"],

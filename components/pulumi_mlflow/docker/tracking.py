@@ -46,7 +46,7 @@ class DockerTrackingServerArgs(TypedDict):
     pool_size: NotRequired[int]
     """Database connections that each process keeps; 5 unless given."""
     max_overflow: NotRequired[int]
-    """Database connections that each process may open beyond those; 10 unless given."""
+    """Database connections that each process may open beyond those; 35 unless given."""
     memory_mb: NotRequired[Optional[int]]
     """Memory limit, in MiB; by the number of workers unless given."""
     cpus: NotRequired[Optional[float]]
@@ -171,8 +171,8 @@ class DockerTrackingServer(container.DockerComponent):
             artifacts_destination=artifacts["uri"],
             s3_endpoint_url=artifacts["endpoint_url"],
             s3_region=artifacts["region"],
-            pool_size=args.get("pool_size", 5),
-            max_overflow=args.get("max_overflow", 10),
+            pool_size=args.get("pool_size", budgets.POOL_SIZE),
+            max_overflow=args.get("max_overflow", budgets.MAX_OVERFLOW),
             scratch_dir=SCRATCH,
             s3_ca_path=f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}"
             if "ca" in args["artifacts"]

@@ -18,7 +18,7 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import server, urls
+from ..core import budgets, server, urls
 from ..generated import GeneratedSecret
 from .process import ServerProcess
 from .processes import SERVER_FOLDER
@@ -28,8 +28,8 @@ _DEFAULTS = {
     "port": 5000,
     "workers": 2,
     "allowed_hosts": [],
-    "pool_size": 5,
-    "max_overflow": 10,
+    "pool_size": budgets.POOL_SIZE,
+    "max_overflow": budgets.MAX_OVERFLOW,
 }
 
 
@@ -53,7 +53,7 @@ class LocalTrackingServerArgs(TypedDict):
     pool_size: NotRequired[pulumi.Input[int]]
     """Database connections that each worker keeps; 5 unless told."""
     max_overflow: NotRequired[pulumi.Input[int]]
-    """Database connections that each worker opens besides under load; 10 unless told."""
+    """Database connections that each worker opens besides under load; 35 unless told."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless told."""
 
