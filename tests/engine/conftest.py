@@ -2,9 +2,7 @@
 
 import json
 import os
-import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,22 +12,10 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from tests.support import ROOT, free_port, toolchain_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).parent / "program"
 SENTINEL = "S3nt/inel+ke&y=%41 ä"
-
-
-def toolchain_environment() -> dict[str, str]:
-    """What `eval "$(python3 toolchain/setup.py env)"` would set."""
-    printed = subprocess.run(
-        [sys.executable, ROOT / "toolchain" / "setup.py", "env"],
-        text=True,
-        capture_output=True,
-        check=True,
-    ).stdout
-    words = (word for word in shlex.split(printed) if "=" in word)
-    return dict(word.split("=", 1) for word in words)
 
 
 @dataclass
@@ -40,12 +26,6 @@ class Stack:
     data_dir: Path
     port: int
     environment: dict[str, str]
-
-    @staticmethod
-    def free_port() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
 
     def pulumi(self, *arguments: str, ok: bool = True) -> str:
         """Run the CLI; its output, standard error included. `ok=False` demands a failure."""
@@ -155,7 +135,7 @@ def stack(tmp_path_factory):
         folder,
         # Longer than a unix socket's path may be, and with all that needs quoting.
         folder / f"data of jörg's {'x' * 100}",
-        Stack.free_port(),
+        free_port(),
         {
             **os.environ,
             **tools,

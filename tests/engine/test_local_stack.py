@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 LISTENER = """
 import socket, sys
+
+from tests.support import free_port
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("listening", flush=True)
 sys.stdin.read()
@@ -165,7 +167,7 @@ def _listening(stack):
 
 def test_up_heals_a_killed_supervisor_and_spares_the_owner_of_its_old_pid(stack, foreign):
     orphans = [p for p in stack.processes() if p != stack.supervisor()]
-    program = foreign(stack.free_port())
+    program = foreign(free_port())
     stack.supervisor().kill()
     (stack.data_dir / "server" / "supervisord.pid").write_text(f"{program.pid}\n")
     assert stack.answers()  # by the orphan
@@ -186,7 +188,7 @@ def test_up_heals_changed_configuration(stack):
 
 
 def test_changed_port_and_workers_show_in_the_running_server(stack):
-    old_port, stack.port = stack.port, stack.free_port()
+    old_port, stack.port = stack.port, free_port()
     stack.set(port=stack.port, workers=2)
     stack.up()
     assert stack.answers()
@@ -202,7 +204,7 @@ def test_changed_port_and_workers_show_in_the_running_server(stack):
 
 def test_port_of_another_program_is_refused_and_nothing_is_ended(stack, foreign):
     before = {(p.pid, p.create_time()) for p in stack.processes()}
-    port = stack.free_port()
+    port = free_port()
     program = foreign(port)
     stack.set(port=port)
     said = stack.up(ok=False)

@@ -1,0 +1,155 @@
+"""What tests with the real `pulumi` share: its environment, and projects with a state of their own."""
+
+import functools
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tenacity
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@functools.cache
+def toolchain_environment() -> dict[str, str]:
+    """What `eval "$(python3 toolchain/setup.py env)"` would set."""
+    printed = subprocess.run(
+        [sys.executable, ROOT / "toolchain" / "setup.py", "env"],
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
+    words = (word for word in shlex.split(printed) if "=" in word)
+    return dict(word.split("=", 1) for word in words)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until a condition holds; the last error, or a RetryError, if it does not in time."""
+    tenacity.Retrying(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_fixed(0.2),
+        retry=tenacity.retry_if_exception_type() | tenacity.retry_if_result(lambda got: not got),
+        reraise=True,
+    )(condition)
+
+
+class Workspace:
+    """A copy of our project in a folder, with a backend, a passphrase and a stack of its own.
+
+    Args:
+        folder: may be that of another workspace: then it is a second stack beside the first.
+        stack: the stack's name.
+        config: its settings; key without namespace → value.
+        program: a folder that takes the place of `infra/`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stack: str,
+        config: Mapping[str, Any],
+        program: Path = ROOT / "infra",
+    ) -> None:
+        self.folder, self.stack = folder, stack
+        self.file = folder / f"Pulumi.{stack}.yaml"
+        self.log = folder / "output.log"
+        self.backend = folder / "state"
+        if not folder.exists():
+            self._copy(program)
+        self.configure(config)
+        # `--no-select`: the selection is kept per machine and project.
+        self.run("pulumi", "stack", "init", stack, "--no-select", "--non-interactive")
+
+    def _copy(self, program: Path) -> None:
+        self.backend.mkdir(parents=True)
+        (self.folder / "passphrase").write_text("correct horse")
+        for file in ROOT.glob("Pulumi*.yaml"):
+            shutil.copy(file, self.folder)
+        shutil.copytree(
+            program, self.folder / "infra", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        machine = ROOT / ".state" / "machine.json"
+        if machine.exists():
+            # What set-up has found out about this machine; it would find the same for the copy.
+            (self.folder / ".state").mkdir()
+            shutil.copy(machine, self.folder / ".state")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **toolchain_environment(),
+            "PULUMI_BACKEND_URL": self.backend.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
+        }
+
+    def run(
+        self, *command: str, ok: bool | None = True, seconds: float = 300, **environment: str
+    ) -> str:
+        """Run a program in the project's folder.
+
+        Args:
+            command: program and arguments.
+            ok: what to demand: success, failure, or (None) neither.
+            seconds: how long it may take.
+            environment: further variables.
+
+        Returns:
+            Its output, standard error included; `log` collects it.
+        """
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        with self.log.open("a") as log:
+            log.write(f"$ {shlex.join(command)}\n{done.stdout}\n")
+        assert ok is None or (done.returncode == 0) == ok, done.stdout
+        return done.stdout
+
+    def pulumi(self, *arguments: str, ok: bool | None = True, **environment: str) -> str:
+        return self.run(
+            "pulumi", *arguments, "-s", self.stack, "--non-interactive", ok=ok, **environment
+        )
+
+    def read(self, *arguments: str) -> Any:
+        """What a `pulumi` command prints as JSON; kept out of the log, since secrets may be in it."""
+        printed = subprocess.run(
+            ["pulumi", *arguments, "-s", self.stack, "--non-interactive"],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=True,
+        ).stdout
+        return json.loads(printed)
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Write the stack's file; its salt stays."""
+        content: dict[str, Any] = {
+            "config": {f"mlflow:{key}": value for key, value in config.items()}
+        }
+        if self.file.exists():
+            old = yaml.safe_load(self.file.read_text()) or {}
+            content |= {key: value for key, value in old.items() if key == "encryptionsalt"}
+        self.file.write_text(yaml.safe_dump(content))
