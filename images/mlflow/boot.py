@@ -145,9 +145,12 @@ def bucket() -> None:
         try:
             client.list_buckets()
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (401, 403):
-                raise BootError(f"the store refuses the keys ({code})") from error
+            # It answers, and waiting does not help. An unknown key is 403 in S3, and 404 in versitygw.
+            if (
+                error.response["ResponseMetadata"]["HTTPStatusCode"]
+                < http.HTTPStatus.INTERNAL_SERVER_ERROR
+            ):
+                raise BootError(f"the store refuses the keys: {error}") from error
             raise
 
     try:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from tests.support import free_port
 
 from pulumi_mlflow.contracts import UnreachableEndpointError
 from pulumi_mlflow.local import backup, folder, processes, supervision, tracking
@@ -21,9 +22,7 @@ PASSWORD = "S3ntinel/p&ss"
 def spec(tmp_path):
     (tmp_path / "database").mkdir()
     database = tmp_path / "database" / "mlflow.db"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     return supervision.Spec(
         folder=tmp_path / "server",
         deployment="mlflow-test",

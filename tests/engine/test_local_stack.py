@@ -14,6 +14,7 @@ import mlflow
 import psutil
 import pytest
 import tenacity
+from tests.support import free_port
 
 from pulumi_mlflow.local import backup, processes, supervision
 
@@ -21,8 +22,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 LISTENER = """
 import socket, sys
-
-from tests.support import free_port
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("listening", flush=True)
 sys.stdin.read()
