@@ -19,6 +19,9 @@ from typing import Any
 DRIVERS = {"postgresql+psycopg2": "psycopg2", "mysql+pymysql": "pymysql", "sqlite": "sqlite3"}
 """SQLAlchemy dialect → module that it needs."""
 
+REFUSED_LOGIN = ("password authentication failed", "Access denied for user")
+"""How PostgreSQL and MySQL say that waiting will not help."""
+
 MIGRATION_LOCK = 5_381_072_606
 """Key of the PostgreSQL advisory lock that one migration holds; any constant of our own will do."""
 
@@ -91,11 +94,19 @@ def migrate() -> None:
     database: Any = importlib.import_module("mlflow.store.db.utils")
     uri = _environment("MLFLOW_BACKEND_STORE_URI")
     engine = sqlalchemy.create_engine(uri, pool_pre_ping=True)
-    _wait(
-        "the database",
-        lambda: engine.connect().close(),
-        float(os.environ.get("WAIT_SECONDS", "60")),
-    )
+
+    def reachable() -> None:
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError as error:
+            if any(words in str(error.orig) for words in REFUSED_LOGIN):
+                raise BootError(
+                    f"the database refuses the login: {str(error.orig).strip()}\nIts data was made with another "
+                    "password, as after a lost state: docs/runbooks/lost-passphrase.md says how to go on"
+                ) from error
+            raise
+
+    _wait("the database", reachable, float(os.environ.get("WAIT_SECONDS", "60")))
     with _migration_lock(engine):
         if database._is_empty_database(engine):
             database._initialize_tables(engine)

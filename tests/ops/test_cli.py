@@ -28,6 +28,7 @@ def resource(name, *, protect):
         "urn": f"urn:pulumi:dev::mlflow::t::{name}",
         "type": "docker:index/volume:Volume",
         "id": f"mlflow-dev-{name}",
+        "custom": True,
         "protect": protect,
     }
 

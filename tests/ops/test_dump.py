@@ -71,7 +71,12 @@ def stacks(project, version_server, backup):
                 secret("tracking-kek", f"kek of {name} \"'\\"),
                 secret("proxy-login", f"login of {name}"),
                 secret("database-password", f"access of {name}"),
-                {"urn": "urn:pulumi:s::mlflow::t::server", "type": "t", "outputs": {"value": 1}},
+                {
+                    "urn": "urn:pulumi:s::mlflow::t::server",
+                    "type": "t",
+                    "custom": True,
+                    "outputs": {"value": 1},
+                },
             ],
         }
 

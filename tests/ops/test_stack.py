@@ -105,3 +105,18 @@ def test_version_is_asked_with_the_login(door, server):
         assert guarded.front.version() == "3.17.2"
         with pytest.raises(OpsError, match="answered 401"):
             FrontDoor(tracking_uri=guarded.url).version()
+
+
+def test_what_down_leaves_is_not_up(project):
+    """Its outputs are still in the state: the password would go to whoever has the port by now."""
+    kept = {
+        "urn": "urn::data",
+        "type": "docker:index/volume:Volume",
+        "custom": True,
+        "protect": True,
+    }
+    owner = {"urn": "urn::database", "type": "pulumi-mlflow:index:DockerDatabase"}
+    provider = {"urn": "urn::docker", "type": "pulumi:providers:docker", "custom": True}
+    project.write({"dev": {"outputs": OUTPUTS, "resources": [provider, owner, kept]}})
+    with pytest.raises(OpsError, match="'dev' is not up"):
+        Stack(project.folder, "dev").outputs()

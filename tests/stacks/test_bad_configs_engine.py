@@ -4,23 +4,18 @@ Each worker has a copy of the project with a backend and a passphrase of its own
 """
 
 import json
-import os
 import queue
 import re
-import shutil
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.support import ROOT, Workspace, free_port
 
 from settings import load
 
-ROOT = Path(__file__).resolve().parents[2]
-SETUP = ROOT / "toolchain" / "setup.py"
 TABLE = yaml.safe_load(Path(__file__).with_name("bad_configs.yaml").read_text())
 ROWS = [*TABLE["rules"], *TABLE["more"]]
 WORKERS = 2
@@ -30,44 +25,11 @@ PREVIEWED = ("missing", "wrong-type", "sqlite-replicas", "data-dir-unsafe")
 pytestmark = pytest.mark.engine
 
 
-class Project:
-    """A copy of our project with its own state."""
+class Project(Workspace):
+    """Our project with the stack `dev`."""
 
     def __init__(self, folder):
-        self.folder = folder
-        self.file = folder / "Pulumi.dev.yaml"
-        (folder / "state").mkdir(parents=True)
-        (folder / "passphrase").write_text("correct horse")
-        for file in ROOT.glob("Pulumi*.yaml"):
-            shutil.copy(file, folder)
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "infra", folder / "infra", ignore=ignored)
-        self.configure({"runtime": "local"})
-        self.run("pulumi", "stack", "init", "dev", "--no-select", "--non-interactive")
-
-    def run(self, *command, ok=True, **environment):
-        """Run a program in the environment that set-up prints; its output. `ok=False` demands a failure."""
-        own = {
-            "PULUMI_BACKEND_URL": f"file://{self.folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE_FILE": f"{self.folder}/passphrase",
-        }
-        done = subprocess.run(
-            [sys.executable, SETUP, "run", "--", *command],
-            cwd=self.folder,
-            env={**os.environ, **own, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert (done.returncode == 0) == ok, done.stdout
-        return done.stdout
-
-    def pulumi(self, *arguments, ok=True, **environment):
-        arguments = (*arguments, "-s", "dev", "--non-interactive")
-        return self.run("pulumi", *arguments, ok=ok, **environment)
+        super().__init__(folder, "dev", {"runtime": "local"})
 
     def refused(self, *arguments, **environment):
         """The diagnostics of a run that must fail."""
@@ -75,13 +37,6 @@ class Project:
         assert "Traceback" not in output
         assert "Diagnostics:" in output, output
         return output.partition("Diagnostics:")[2]
-
-    def configure(self, config):
-        content = {"config": {f"mlflow:{key}": value for key, value in config.items()}}
-        if self.file.exists():
-            old = yaml.safe_load(self.file.read_text())
-            content |= {k: v for k, v in old.items() if k == "encryptionsalt"}
-        self.file.write_text(yaml.safe_dump(content))
 
     def mend(self, diagnostics):
         """Run the printed commands, as printed, in the project's folder."""
@@ -100,9 +55,7 @@ class Project:
         return set(re.findall(r'"type": "(\w+:[^"]+)"', file.read_text()))
 
     def use_free_port(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        self.pulumi("config", "set", "--path", "mlflow:access.port", str(port))
+        self.pulumi("config", "set", "--path", "mlflow:access.port", str(free_port()))
 
 
 def try_row(projects, row):

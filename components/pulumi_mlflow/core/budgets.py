@@ -87,7 +87,7 @@ def check_connections(
     if max_connections >= least:
         return None
     return (
-        f"must be ≥ {least}, since {replicas} × {workers} workers open up to {servers} "
+        f"must be ≥ {least}, since {replicas} x {workers} workers open up to {servers} "
         f"({_POOLS} pools of {pool_size} + {max_overflow} a worker) and {CONNECTION_HEADROOM} are for others "
         f"(got {max_connections})"
     )

@@ -14,6 +14,7 @@ from requests.auth import HTTPBasicAuth
 
 from pulumi_mlflow.contracts import AuthMode
 
+from . import state
 from .errors import OpsError
 
 PULUMI_SECONDS = 120
@@ -171,7 +172,7 @@ class Stack:
         """
         printed = self.read("stack", "output", "--json", "--show-secrets")
         found = json.loads(printed or "{}")
-        if not found:
+        if not found or not state.is_up(self.export()):
             raise OpsError(f"stack '{self.name}' is not up; {self.up_command}")
         try:
             return StackOutputs.model_validate(found)
@@ -196,20 +197,20 @@ class Stack:
 
     def export(self) -> Mapping[str, Any]:
         """The stack's state with its secrets encrypted."""
-        state: Mapping[str, Any] = json.loads(self.read("stack", "export"))
-        return state
+        exported: Mapping[str, Any] = json.loads(self.read("stack", "export"))
+        return exported
 
     def export_secrets(self) -> Mapping[str, Any]:
         """The stack's state with its secrets in plain. Never written anywhere."""
-        state: Mapping[str, Any] = json.loads(self.read("stack", "export", "--show-secrets"))
-        return state
+        exported: Mapping[str, Any] = json.loads(self.read("stack", "export", "--show-secrets"))
+        return exported
 
-    def replace_state(self, state: Mapping[str, Any]) -> None:
-        """Make `state` the stack's state; Pulumi encrypts the secrets that it holds in plain.
+    def replace_state(self, new: Mapping[str, Any]) -> None:
+        """Make `new` the stack's state; Pulumi encrypts the secrets that it holds in plain.
 
         It goes through a pipe, so that no secret is on disk.
         """
-        self.read("stack", "import", stdin=json.dumps(state))
+        self.read("stack", "import", stdin=json.dumps(new))
 
     @property
     def up_command(self) -> str:

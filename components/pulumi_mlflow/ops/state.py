@@ -41,6 +41,17 @@ def protected(state: Mapping[str, Any]) -> list[Protected]:
     ]
 
 
+def is_up(state: Mapping[str, Any]) -> bool:
+    """Whether anything runs: after `down` only protected resources are left, below the components that own them.
+
+    Their stack's outputs stay too, and would name a port that may be somebody else's by now.
+    """
+    return any(
+        r.get("custom") and not r.get("protect") and not r["type"].startswith("pulumi:providers:")
+        for r in resources(state)
+    )
+
+
 def generated_secrets(state: Mapping[str, Any]) -> dict[str, str]:
     """Logical name and value of every `GeneratedSecret`.
 
