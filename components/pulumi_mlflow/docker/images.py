@@ -110,7 +110,9 @@ def _assemble(kind: str, source: ImageSource, folder: Path) -> None:
     for name, path in context_files(kind, source).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+        shutil.copy(path, target)
+        # Whatever the umask of the clone: the image's unprivileged user reads and runs them.
+        target.chmod(0o755 if path.suffix == ".sh" or target.parent.name == "bin" else 0o644)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "ca").mkdir()
     for certificate in sorted(CA_FOLDER.glob("*.crt")) if CA_FOLDER.is_dir() else []:
