@@ -81,11 +81,6 @@ class Workspace:
         shutil.copytree(
             program, self.folder / "infra", ignore=shutil.ignore_patterns("__pycache__")
         )
-        machine = ROOT / ".state" / "machine.json"
-        if machine.exists():
-            # What set-up has found out about this machine; it would find the same for the copy.
-            (self.folder / ".state").mkdir()
-            shutil.copy(machine, self.folder / ".state")
 
     @property
     def environment(self) -> dict[str, str]:

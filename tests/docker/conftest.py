@@ -1,0 +1,46 @@
+"""One stack for most tests: it takes most of a minute to come up."""
+
+from typing import NamedTuple
+
+import docker
+import pytest
+from tests.docker.stack import DockerStack, Logged, check_run, log_run
+from tests.docker.watch import Watch
+
+from pulumi_mlflow.docker import engine
+
+
+class Watched(NamedTuple):
+    stack: DockerStack
+    watch: Watch
+    run: Logged
+
+
+@pytest.fixture(scope="session")
+def client() -> docker.DockerClient:
+    """The engine."""
+    return engine.connect()
+
+
+@pytest.fixture(scope="session")
+def watched(client, tmp_path_factory):
+    """A stack that was watched from its first moment on, and a run that must stay with it."""
+    folder = tmp_path_factory.mktemp("docker")
+    stack = DockerStack(client, folder / "project")
+    watch = Watch(client, stack.deployment)
+    with watch.running():
+        try:
+            stack.up()
+            with stack.mlflow() as door:
+                run = log_run(door, folder / "logged")
+            yield Watched(stack, watch, run)
+        finally:
+            stack.close()
+
+
+@pytest.fixture
+def dev(watched, tmp_path):
+    """The stack, up. A test may break it, and leaves it up, with its run, when it ends."""
+    yield watched.stack
+    with watched.stack.mlflow() as door:
+        check_run(door, watched.run, tmp_path / "found")

@@ -1,0 +1,113 @@
+"""Two stacks of one project on one engine, and the way of data from one to the other."""
+
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from sklearn.linear_model import LogisticRegression
+from tests.docker.stack import ROLES, DockerStack, check_run, log_run, sha256
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+
+MODEL = "restored"
+TRAINED_ON = ([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+
+
+@pytest.fixture(scope="module")
+def other(watched):
+    """A second stack, made as a person makes one: a copy of the file with another port."""
+    stack = DockerStack(watched.stack.client, watched.stack.folder)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture(scope="module")
+def own_run(other, tmp_path_factory):
+    with other.mlflow() as door:
+        return log_run(door, tmp_path_factory.mktemp("own"))
+
+
+def test_each_serves_its_own_runs(dev, other, watched, own_run, tmp_path):
+    assert set(dev.containers()) == set(other.containers()) == set(ROLES)
+    with other.mlflow() as door:
+        check_run(door, own_run, tmp_path / "own")
+        with pytest.raises(mlflow.MlflowException, match="not found"):
+            door.get_run(watched.run.run_id)
+    with dev.mlflow() as door, pytest.raises(mlflow.MlflowException, match="not found"):
+        door.get_run(own_run.run_id)
+
+
+def test_restored_dump_has_the_same_bytes_and_opens_with_its_key(
+    dev, other, own_run, watched, tmp_path
+):
+    with dev.mlflow():
+        log_model(watched.run.run_id)
+        logged = everything(watched.run.run_id, tmp_path / "logged")
+    keys = [dev.execute("tracking", "cat", KEK), other.execute("tracking", "cat", KEK)]
+    assert keys[0] != keys[1]
+    folder = tmp_path / "dump"
+
+    dev.cli("dump", "--to", str(folder))
+    other.cli("restore", "--from", str(folder), "--yes")
+
+    with other.mlflow() as door:
+        check_run(door, watched.run, tmp_path / "found")
+        assert everything(watched.run.run_id, tmp_path / "restored") == logged
+        with pytest.raises(mlflow.MlflowException, match="not found"):
+            door.get_run(own_run.run_id)
+        log_run(door, tmp_path / "new")
+    assert other.execute("tracking", "cat", KEK) == keys[0]
+    other.unchanged()
+
+
+KEK = "/run/pulumi-mlflow/env/MLFLOW_CRYPTO_KEK_PASSPHRASE"
+
+
+def log_model(run_id):
+    """Log, register and name a model."""
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.sklearn.log_model(
+            LogisticRegression().fit(*TRAINED_ON), name="model", pip_requirements=["scikit-learn"]
+        )
+    client = mlflow.MlflowClient()
+    client.create_registered_model(MODEL)
+    client.create_model_version(MODEL, logged.model_uri, run_id, model_id=logged.model_id)
+    client.set_registered_model_alias(MODEL, "champion", "1")
+
+
+def everything(run_id, folder):
+    """What a client can have of a run and its model: data, predictions, and the hash of every file."""
+    run = mlflow.MlflowClient().get_run(run_id)
+    uri = f"models:/{MODEL}@champion"
+    files = {}
+    for name, source in {"run": f"runs:/{run_id}/", "model": uri}.items():
+        (folder / name).mkdir(parents=True)
+        fetched = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder / name)))
+        found = [path for path in fetched.rglob("*") if path.is_file()]
+        files |= {f"{name}/{path.relative_to(fetched)}": sha256(path) for path in found}
+    assert {"run/weights.bin", "model/MLmodel"} < files.keys()
+    predicted = mlflow.pyfunc.load_model(uri).predict(TRAINED_ON[0])
+    return run.to_dictionary(), list(predicted), files
+
+
+def test_down_and_purge_of_one_leave_the_other(dev, other):
+    running = {role: found.attrs["State"]["StartedAt"] for role, found in dev.containers().items()}
+    started = time.monotonic()
+
+    other.cli("down")
+
+    print(f"down: {time.monotonic() - started:.0f} s")
+    data = [f"{other.deployment}-artifacts-versitygw", f"{other.deployment}-database-postgresql-15"]
+    assert other.left() == {"volumes": data}
+
+    output = other.cli("down", "--purge", "--yes")
+
+    assert f"Lost for ever with stack '{other.stack}':" in output
+    assert all(name in output for name in (*data, "tracking-kek", "proxy-login"))
+    assert other.left() == {}
+    after = {role: found.attrs["State"]["StartedAt"] for role, found in dev.containers().items()}
+    assert after == running
