@@ -56,7 +56,7 @@ def test_job_gives_its_log(client, job):
 
 def test_failed_job_is_an_error_with_exit_code_and_the_end_of_its_log(client, job):
     with pytest.raises(engine.EngineError) as failed:
-        engine.run_job(client, job("seq 1000; echo the cause; exit 3"))
+        engine.run_job(client, job("seq 1000; echo the cause >&2; exit 3"))
 
     assert "-job failed with exit code 3:\n" in str(failed.value)
     assert "the cause" in str(failed.value)

@@ -137,11 +137,13 @@ def _finish(container: Container, job: Job) -> str:
             said = time.monotonic()
         time.sleep(0.2)
         container.reload()
-    output = str(container.logs().decode(errors="replace"))
     code = container.attrs["State"]["ExitCode"]
     if code != 0:
-        raise EngineError(f"{job.name} failed with exit code {code}:\n{_tail(output)}")
-    return output
+        # One after the other: the engine mixes them in no certain order, and the cause is mostly on stderr.
+        streams = (container.logs(stderr=False), container.logs(stdout=False))
+        ends = "\n".join(_tail(stream.decode(errors="replace")) for stream in streams if stream)
+        raise EngineError(f"{job.name} failed with exit code {code}:\n{ends}")
+    return str(container.logs().decode(errors="replace"))
 
 
 class _Pipe(io.RawIOBase):
