@@ -17,6 +17,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FULL = os.environ.get("FULL") == "1"
+"""Whether tests run that take minutes each; `make test` counts the others as skipped, and says why."""
+
 
 @functools.cache
 def toolchain_environment() -> dict[str, str]:

@@ -21,6 +21,7 @@ class Engine(str, Enum):
 
     POSTGRESQL = "postgresql"
     MYSQL = "mysql"
+    MARIADB = "mariadb"
     SQLITE = "sqlite"
 
 
@@ -31,6 +32,8 @@ class AuthMode(str, Enum):
     BASIC = "basic"
     OIDC = "oidc"
     MLFLOW = "mlflow"
+    OIDC_MLFLOW = "oidc-mlflow"
+    """MLflow's permissions for users whom the identity provider has logged in."""
 
 
 class Scope(str, Enum):
@@ -70,6 +73,8 @@ class DatabaseEndpoint(TypedDict, total=False):
     """libpq's sslmode vocabulary (`disable`, `require`, `verify-ca`, `verify-full`); absent means `disable`."""
     ca: pulumi.Input[str]
     """PEM of the certificate authority that signed the server's certificate."""
+    volume: pulumi.Input[str]
+    """Docker volume that holds a SQLite file, mounted at the file's folder; absent for servers."""
 
 
 class ArtifactEndpoint(TypedDict, total=False):
@@ -80,9 +85,11 @@ class ArtifactEndpoint(TypedDict, total=False):
     reach: list[str]
     """Places it can be reached from, see `Scope.place`; `public` means from anywhere."""
     uri: pulumi.Input[str]
-    """`s3://bucket/prefix`, or an absolute folder."""
+    """`s3://bucket/prefix`, another store's URI (`gs://`, `wasbs://`, `abfss://`), or an absolute folder."""
     endpoint_url: pulumi.Input[str]
     """URL of an S3-compatible store; absent for S3 itself and for folders."""
+    public_endpoint_url: pulumi.Input[str]
+    """URL under which clients reach the store; absent where only the server does."""
     region: pulumi.Input[str]
     """Region that requests are signed for."""
     access_key: pulumi.Input[str]
@@ -91,6 +98,8 @@ class ArtifactEndpoint(TypedDict, total=False):
     """Static secret key (secret); absent with workload identity and for folders."""
     ca: pulumi.Input[str]
     """PEM of the certificate authority that signed the store's certificate."""
+    volume: pulumi.Input[str]
+    """Docker volume that holds a folder store, mounted at the folder; absent for others."""
 
 
 class TrackingEndpoint(TypedDict, total=False):
@@ -112,6 +121,8 @@ class TrackingEndpoint(TypedDict, total=False):
     """Prometheus metrics; absent when they are off."""
     auth_mode: str
     """One of `AuthMode`: what this endpoint itself demands."""
+    proxy_secret: pulumi.Input[str]
+    """What a proxy must send for its identity headers to be believed (secret); only with `oidc-mlflow`."""
 
 
 def require_reach(consumer: str, place: str, component: str, reach: Iterable[str]) -> None:
