@@ -1,46 +1,47 @@
-"""The settings of a stack as frozen models. What concerns one key is checked here, the rest in rules.py."""
+"""The settings of a stack as frozen models. What concerns one value is checked in values.py, the rest in rules/."""
 
-import ipaddress
-import math
-import re
 from enum import StrEnum
-from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from problems import Rule
 from pulumi_mlflow.contracts import AuthMode, Engine
-from pulumi_mlflow.core import budgets, uris
-
-MLFLOW_VERSION = "3.17.2"
-"""The version that this release is made for: options, migrations and memory differ from version to version."""
-
-EXAMPLE_HOST = "mlflow.example.com"
-
-_IDENTIFIER = re.compile(
-    r"[a-z_][a-z0-9_]{0,62}"
-)  # PostgreSQL's NAMEDATALEN is 64 with its closing zero
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, 2.1
-_LOGIN = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
-_REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
-_WHOLE = re.compile(r"-?\d{1,18}")
-
-_RESERVED_DATABASES = {"postgres", "template0", "template1", "mysql", "sys", "information_schema"}
-_RESERVED_USERS = {"root", "mysql", "public", "rdsadmin"}
-_SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr")
-_SHARED_FOLDERS = (
-    "/",
-    "/home",
-    "/root",
-    "/tmp",  # noqa: S108 - refused, not used
-    "/var",
-    "/opt",
-    "/srv",
-    "/mnt",
-    "/media",
-    "/Users",
+from pulumi_mlflow.core import budgets
+from values import (
+    EXAMPLE_HOST,
+    EXAMPLE_ISSUER,
+    MLFLOW_VERSION,
+    AllowedHost,
+    ArtifactUri,
+    Bind,
+    Bucket,
+    DatabaseHost,
+    DatabaseName,
+    DatabaseUser,
+    DataDir,
+    DockerName,
+    EmailDomain,
+    EndpointUrl,
+    Flag,
+    Issuer,
+    LoginName,
+    Namespace,
+    NfsOptions,
+    NfsPath,
+    NfsServer,
+    Number,
+    Overflow,
+    Port,
+    Prefix,
+    PublicHost,
+    PublicUrl,
+    Region,
+    Secret,
+    Text,
+    ThisRelease,
+    Version,
+    VpcCidr,
+    Whole,
 )
 
 
@@ -66,7 +67,59 @@ class Store(StrEnum):
 
     FOLDER = "folder"
     VERSITYGW = "versitygw"
+    MINIO = "minio"
     S3 = "s3"
+    GCS = "gcs"
+    AZURE = "azure"
+
+
+class ArtifactMode(StrEnum):
+    """Which way artifacts take."""
+
+    PROXIED = "proxied"
+    DIRECT = "direct"
+
+
+class Encryption(StrEnum):
+    """How a store encrypts objects at rest."""
+
+    NONE = "none"
+    SSE_S3 = "sse-s3"
+    SSE_KMS = "sse-kms"
+
+
+class TlsMode(StrEnum):
+    """How a connection to a database is encrypted; libpq's words for both engines."""
+
+    DISABLE = "disable"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class FrontTls(StrEnum):
+    """Which certificate the front door shows."""
+
+    NONE = "none"
+    SELF_SIGNED = "self-signed"
+    FILES = "files"
+
+
+class Extra(StrEnum):
+    """Drivers that the server's image has on request."""
+
+    GCS = "gcs"
+    AZURE = "azure"
+
+
+class Permission(StrEnum):
+    """MLflow's permissions on an experiment or model (mlflow/server/auth/permissions.py)."""
+
+    READ = "READ"
+    USE = "USE"
+    EDIT = "EDIT"
+    MANAGE = "MANAGE"
+    NO_PERMISSIONS = "NO_PERMISSIONS"
 
 
 class Size(StrEnum):
@@ -95,203 +148,6 @@ HERE = LOCAL + DOCKER
 CONTAINERS = DOCKER + KUBERNETES
 
 
-def _refuse(rule: Rule, message: str, mend: str | int | None = None) -> PydanticCustomError:
-    """The error of one of our rules.
-
-    Args:
-        rule: the rule.
-        message: what the value must be.
-        mend: a right value made from the wrong one; without it the mend is the key's example.
-    """
-    return PydanticCustomError(rule.value, "{message}", {"message": message, "mend": mend})
-
-
-def _whole(value: Any) -> Any:
-    """`pulumi config set` writes digits of a nested key as a number and of a top-level key as text."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _refuse(Rule.WRONG_TYPE, "must be a whole number")
-    return value
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _refuse(Rule.WRONG_TYPE, "must be a number")
-    return value
-
-
-def _text(value: Any) -> Any:
-    """Digits are text too: `pulumi config set --path` writes them as a number, and nobody quotes a version."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise _refuse(Rule.WRONG_TYPE, "must be text, in quotes if it looks like a number")
-    return value
-
-
-def _pinned(value: str) -> str:
-    if value.strip().lower() == "latest":
-        raise _refuse(Rule.LATEST, "must be a version, and 'latest' is another one tomorrow")
-    return value
-
-
-def _this_release(value: str) -> str:
-    if value != MLFLOW_VERSION:
-        raise _refuse(
-            Rule.TRACKING_VERSION, f"must be {MLFLOW_VERSION}, which this release is made for"
-        )
-    return value
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_host(text: str) -> bool:
-    labels = text.lower().split(".")
-    return is_address(text) or (
-        len(text) <= 253  # noqa: PLR2004 - RFC 1035, 2.3.4, without length bytes
-        and all(_LABEL.fullmatch(label) for label in labels)
-        and not labels[-1].isdigit()  # what ends in a number is an address, and no right one
-    )
-
-
-def _check_host(rule: Rule, value: str) -> str:
-    if _is_host(value):
-        return value
-    bare = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://|[:/].*$", "", value.strip())
-    raise _refuse(
-        rule,
-        "must be a host name or address alone, such as mlflow.example.com, "
-        + ("and '*' would be every one" if "*" in value else "without scheme, port or path"),
-        bare if _is_host(bare) else EXAMPLE_HOST,
-    )
-
-
-def _allowed_host(value: str) -> str:
-    return _check_host(Rule.ALLOWED_HOST, value)
-
-
-def _public_host(value: str) -> str:
-    return _check_host(Rule.PUBLIC_HOST, value)
-
-
-def _bind(value: str) -> str:
-    if value == "localhost":
-        return "127.0.0.1"  # Docker publishes on addresses, not on names
-    if not is_address(value) or ipaddress.ip_address(value).is_multicast or "%" in value:
-        raise _refuse(Rule.BIND, "must be an IP address of the machine that publishes the port")
-    return value
-
-
-def _port(value: int) -> int:
-    if not 1 <= value <= 65535:  # noqa: PLR2004 - 16 bits
-        raise _refuse(Rule.PORT, "must be a port, 1-65535")
-    return value
-
-
-def _login_name(value: str) -> str:
-    if not _LOGIN.fullmatch(value):
-        raise _refuse(
-            Rule.LOGIN_NAME,
-            "must be 1-64 letters, digits or . _ @ + - (':' ends a name in htpasswd)",
-        )
-    return value
-
-
-def _identifier(rule: Rule, value: str, reserved: set[str]) -> str:
-    if not _IDENTIFIER.fullmatch(value):
-        raise _refuse(
-            rule, "must be 1-63 lower-case letters, digits or _, and start with a letter or _"
-        )
-    if value in reserved or value.startswith("pg_"):
-        raise _refuse(rule, "must not be a name that the database keeps for itself")
-    return value
-
-
-def _database_name(value: str) -> str:
-    return _identifier(Rule.DATABASE_NAME, value, _RESERVED_DATABASES)
-
-
-def _database_user(value: str) -> str:
-    return _identifier(Rule.DATABASE_USER, value, _RESERVED_USERS)
-
-
-def _overflow(value: int) -> int:
-    if value < 1:
-        raise _refuse(
-            Rule.MAX_OVERFLOW_ZERO, "must be ≥ 1, since MLflow ignores 0 and takes its default, 10"
-        )
-    return value
-
-
-def _bucket(value: str) -> str:
-    problem = uris.check_bucket(value)
-    if problem:
-        raise _refuse(Rule.BUCKET_NAME, problem)
-    return value
-
-
-def _data_dir(value: str) -> str:
-    path = PurePosixPath(value)
-    if not path.is_absolute() or ".." in path.parts or "\0" in value:
-        raise _refuse(
-            Rule.DATA_DIR_RELATIVE, "must be an absolute path without '..' ('~' is not expanded)"
-        )
-    mine = len(path.parts) == 3 and path.parts[1] in ("home", "Users")  # noqa: PLR2004 - /home/ada
-    if mine or str(path) in _SHARED_FOLDERS or str(path).startswith("//"):
-        raise _refuse(Rule.DATA_DIR_UNSAFE, "must be a folder of its own: a purge deletes it")
-    if any(path.is_relative_to(tree) for tree in _SYSTEM_TREES):
-        raise _refuse(Rule.DATA_DIR_UNSAFE, "must not lie in a folder of the system")
-    if re.search(r"[%?]", value):
-        raise _refuse(
-            Rule.DATA_DIR_UNSAFE, "must not hold % or ?, which MLflow takes for a part of a URI"
-        )
-    return value
-
-
-def _region(value: str) -> str:
-    if not _REGION.fullmatch(value):
-        raise _refuse(Rule.REGION, "must be an AWS region, such as eu-central-1")
-    return value
-
-
-def _vpc_cidr(value: str) -> str:
-    try:
-        network = ipaddress.IPv4Network(value)
-    except ValueError:
-        network = ipaddress.IPv4Network("0.0.0.0/0")
-    if not network.is_private or not 16 <= network.prefixlen <= 24:  # noqa: PLR2004 - see the message
-        raise _refuse(
-            Rule.VPC_CIDR,
-            "must be a private IPv4 block from /16 (AWS's largest) to /24 (room for our subnets)",
-        )
-    return value
-
-
-def _namespace(value: str) -> str:
-    if not _LABEL.fullmatch(value) or value == "default" or value.startswith("kube-"):
-        raise _refuse(
-            Rule.NAMESPACE,
-            "must be a DNS label (a-z, 0-9, -, at most 63 characters), and none of Kubernetes' own",
-        )
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Number = Annotated[float, BeforeValidator(_number)]
-Text = Annotated[str, BeforeValidator(_text)]
-Version = Annotated[Text, AfterValidator(_pinned)]
-
-
 def _for(*runtimes: Runtime) -> dict[str, Any]:
     """Marks a field with the runtimes in which it has a meaning."""
     return {"runtimes": [runtime.value for runtime in runtimes]}
@@ -306,7 +162,7 @@ class Section(BaseModel):
 class Tracking(Section):
     """The MLflow server."""
 
-    version: Annotated[Version, AfterValidator(_this_release)] = Field(
+    version: ThisRelease = Field(
         MLFLOW_VERSION,
         description="Version of MLflow. Each release of this project is made for one.",
         examples=[MLFLOW_VERSION],
@@ -344,12 +200,57 @@ class Tracking(Section):
         examples=[2],
         json_schema_extra=_for(*SERVERS),
     )
-    allowed_hosts: list[Annotated[Text, AfterValidator(_allowed_host)]] = Field(
+    allowed_hosts: list[AllowedHost] = Field(
         [],
         description="Further host names under which the server may be asked. Those that the stack "
         "makes, and `access.hosts`, are allowed anyway.",
         examples=["tracking.example.com"],
         json_schema_extra=_for(*ALL),
+    )
+    extras: list[Extra] = Field(
+        [],
+        description="Drivers that the server's image has beside those for PostgreSQL, MySQL and S3. That of "
+        "`artifacts.store` is there anyway.",
+        examples=["gcs"],
+        json_schema_extra=_for(*CONTAINERS),
+    )
+    scratch_mb: Whole | None = Field(
+        None,
+        ge=64,
+        le=10_485_760,
+        description="Free disk, in MiB, that the server's scratch volume must have: whole artifacts pass through "
+        "it. Computed from `workers` unless given.",
+        examples=[20480],
+        json_schema_extra=_for(*DOCKER),
+    )
+
+
+class ExistingDatabase(Section):
+    """A database server that this stack did not make. `database.name` and `database.username` must be there."""
+
+    host: DatabaseHost = Field(
+        description="Name or address; `host.docker.internal` is the machine that the containers run on.",
+        examples=["host.docker.internal"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    port: Port | None = Field(
+        None,
+        description="TCP port; the engine's usual one unless given.",
+        examples=[5432],
+        json_schema_extra=_for(*DOCKER),
+    )
+    tls_mode: TlsMode = Field(
+        TlsMode.VERIFY_FULL,
+        description="`disable`, `require` (encrypted, server not verified), `verify-ca` or `verify-full`.",
+        examples=["require"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    ca_file: Text | None = Field(
+        None,
+        min_length=1,
+        description="File with the certificate of the authority that signed the server's; relative to the project.",
+        examples=["database-ca.pem"],
+        json_schema_extra=_for(*DOCKER),
     )
 
 
@@ -365,13 +266,13 @@ class Database(Section):
         examples=["15"],
         json_schema_extra=_for(*SERVERS),
     )
-    name: Annotated[Text, AfterValidator(_database_name)] = Field(
+    name: DatabaseName = Field(
         "mlflow",
         description="Name of the database.",
         examples=["mlflow"],
         json_schema_extra=_for(*SERVERS),
     )
-    username: Annotated[Text, AfterValidator(_database_user)] = Field(
+    username: DatabaseUser = Field(
         "mlflow",
         description="User that owns the database. Its password is generated.",
         examples=["mlflow"],
@@ -401,13 +302,76 @@ class Database(Section):
         examples=[budgets.POOL_SIZE],
         json_schema_extra=_for(*SERVERS),
     )
-    max_overflow: Annotated[Whole, AfterValidator(_overflow)] = Field(
+    max_overflow: Overflow = Field(
         budgets.MAX_OVERFLOW,
         le=100,
         description="Connections that each server process opens beyond `pool_size` under load. With fewer than "
         "40 together, requests of many clients at once fail. 0 is refused, since MLflow ignores it.",
         examples=[budgets.MAX_OVERFLOW],
         json_schema_extra=_for(*SERVERS),
+    )
+    pgbouncer: Flag = Field(
+        False,
+        description="Whether PgBouncer stands between server and PostgreSQL, so that many workers share few "
+        "connections.",
+        examples=[False],
+        json_schema_extra=_for(*DOCKER),
+    )
+    existing: ExistingDatabase | None = Field(
+        None,
+        description="A database server that this stack did not make. Its password is the secret "
+        "`mlflow:database_password`.",
+        json_schema_extra=_for(*DOCKER),
+    )
+
+
+class ExistingArtifacts(Section):
+    """A bucket that this stack did not make, with `artifacts.store: s3`."""
+
+    endpoint_url: EndpointUrl | None = Field(
+        None,
+        description="URL of an S3-compatible store; AWS's own S3 unless given.",
+        examples=["https://s3.example.com"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    region: Text = Field(
+        "us-east-1",
+        min_length=1,
+        description="Region that requests are signed for.",
+        examples=["us-east-1"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    prefix: Prefix = Field(
+        "",
+        description="Path in the bucket below which everything is kept.",
+        examples=["mlflow"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    ca_file: Text | None = Field(
+        None,
+        min_length=1,
+        description="File with the certificate of the authority that signed the store's; relative to the project.",
+        examples=["store-ca.pem"],
+        json_schema_extra=_for(*DOCKER),
+    )
+
+
+class Nfs(Section):
+    """An NFS export that keeps the folder of `artifacts.store: folder`."""
+
+    server: NfsServer = Field(
+        description="Name or address of the server.",
+        examples=["nas.example.com"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    path: NfsPath = Field(
+        description="Exported folder.", examples=["/export/mlflow"], json_schema_extra=_for(*DOCKER)
+    )
+    options: NfsOptions = Field(
+        "rw,nfsvers=4",
+        description="Mount options.",
+        examples=["rw,nfsvers=4"],
+        json_schema_extra=_for(*DOCKER),
     )
 
 
@@ -417,7 +381,7 @@ class Artifacts(Section):
     store: Store = Field(
         description="Kind of store.", examples=["versitygw"], json_schema_extra=_for(*ALL)
     )
-    bucket: Annotated[Text, AfterValidator(_bucket)] = Field(
+    bucket: Bucket = Field(
         "mlflow",
         description="Name of the bucket; S3 itself wants one that nobody else in the world has.",
         examples=["mlflow"],
@@ -431,53 +395,257 @@ class Artifacts(Section):
         examples=[256],
         json_schema_extra=_for(*CONTAINERS),
     )
+    mode: ArtifactMode = Field(
+        ArtifactMode.PROXIED,
+        description="`proxied`: clients know the server alone. `direct`: clients read and write the store "
+        "themselves, with its keys.",
+        examples=["proxied"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    multipart: Flag = Field(
+        False,
+        description="Whether the server hands out presigned URLs for large files, so that their bytes pass it by. "
+        "Server and clients must reach the store under one URL, `artifacts.public_url`.",
+        examples=[False],
+        json_schema_extra=_for(*DOCKER),
+    )
+    port: Port = Field(
+        9000,
+        description="Port on which the store is published, at `access.bind`, if clients use it themselves.",
+        examples=[9000],
+        json_schema_extra=_for(*DOCKER),
+    )
+    console_port: Port = Field(
+        9001,
+        description="Port of MinIO's console, on loopback.",
+        examples=[9001],
+        json_schema_extra=_for(*DOCKER),
+    )
+    public_url: PublicUrl | None = Field(
+        None,
+        description="URL under which clients reach the store; `http://` with `access.bind` and port unless given. If "
+        "its host is an address, the store is published there.",
+        examples=["http://172.17.0.1:9000"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    existing: ExistingArtifacts | None = Field(
+        None,
+        description="A bucket that this stack did not make. Its keys are the secrets "
+        "`mlflow:artifacts_access_key` and `mlflow:artifacts_secret_key`.",
+        json_schema_extra=_for(*DOCKER),
+    )
+    uri: ArtifactUri | None = Field(
+        None,
+        description="Where `gcs` and `azure` keep artifacts.",
+        examples=["gs://team-mlflow/artifacts"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    nfs: Nfs | None = Field(
+        None,
+        description="An NFS export that keeps the folder, instead of a volume on the engine's own disk.",
+        json_schema_extra=_for(*DOCKER),
+    )
+    expire_multipart_days: Whole | None = Field(
+        None,
+        ge=1,
+        le=3650,
+        description="Days after which the store removes uploads that were never finished.",
+        examples=[7],
+        json_schema_extra=_for(*DOCKER),
+    )
+    encryption: Encryption = Field(
+        Encryption.NONE,
+        description="How the store encrypts objects at rest.",
+        examples=["none"],
+        json_schema_extra=_for(*DOCKER),
+    )
+
+
+class Oidc(Section):
+    """Your identity provider."""
+
+    issuer: Issuer = Field(
+        description="Issuer URL, as in the tokens; its `/.well-known/openid-configuration` is read.",
+        examples=[EXAMPLE_ISSUER],
+        json_schema_extra=_for(*SERVERS),
+    )
+    client_id: Text = Field(
+        "mlflow",
+        min_length=1,
+        max_length=255,
+        description="Client that the provider knows for this stack. Its secret is `mlflow:oidc_client_secret`.",
+        examples=["mlflow"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    audiences: list[Text] = Field(
+        [],
+        description="Further audiences whose bearer tokens are accepted; `client_id` always is.",
+        examples=["mlflow-sdk"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    scopes: list[Text] = Field(
+        [],
+        description="Scopes that a login asks for beside `openid email profile`.",
+        examples=["groups"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    groups_claim: Text = Field(
+        "groups",
+        min_length=1,
+        description="Claim that lists a user's groups.",
+        examples=["groups"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    allowed_groups: list[Text] = Field(
+        [],
+        description="Groups whose members may log in; everybody of the provider unless given.",
+        examples=["ml-team"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    email_domains: list[EmailDomain] = Field(
+        [],
+        description="Mail domains whose users may log in; any unless given.",
+        examples=["example.com"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    admin_groups: list[Text] = Field(
+        [],
+        description="Groups whose members administer MLflow, with `auth: oidc-mlflow`.",
+        examples=["ml-admins"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    ca_file: Text | None = Field(
+        None,
+        min_length=1,
+        description="File with the certificate of the authority that signed the provider's; relative to the project.",
+        examples=["oidc-ca.pem"],
+        json_schema_extra=_for(*DOCKER),
+    )
+
+
+class Permissions(Section):
+    """What MLflow's users may do, with `auth: mlflow` or `oidc-mlflow`."""
+
+    default: Permission = Field(
+        Permission.READ,
+        description="What everybody may do with experiments and models of others.",
+        examples=["READ"],
+        json_schema_extra=_for(*SERVERS),
+    )
+    groups: dict[str, Permission] = Field(
+        {},
+        description="What members of a group of the identity provider may do with them, with `oidc-mlflow`.",
+        examples=["ml-team: EDIT"],
+        json_schema_extra=_for(*SERVERS),
+    )
 
 
 class Access(Section):
     """The front door."""
 
     auth: AuthMode = Field(
-        description="How users log in: `none`, `basic` (one user, password generated), `oidc` (your "
-        "identity provider), `mlflow` (MLflow's own users).",
+        description="How users log in: `none`, `basic` (passwords generated), `oidc` (your identity provider), "
+        "`mlflow` (MLflow's own users and permissions), `oidc-mlflow` (your provider's users with MLflow's "
+        "permissions).",
         examples=["basic"],
         json_schema_extra=_for(*ALL),
     )
-    username: Annotated[Text, AfterValidator(_login_name)] = Field(
+    username: LoginName = Field(
         "mlflow",
         description="Login name for `auth: basic`.",
         examples=["mlflow"],
         json_schema_extra=_for(*SERVERS),
     )
-    bind: Annotated[Text, AfterValidator(_bind)] = Field(
+    bind: Bind = Field(
         "127.0.0.1",
         description="Address on which the port is published; `0.0.0.0` is every one of the machine.",
         examples=["127.0.0.1"],
         json_schema_extra=_for(*HERE),
     )
-    port: Annotated[Whole, AfterValidator(_port)] = Field(
+    port: Port = Field(
         5000,
         description="Port on which the server is published.",
         examples=[5000],
         json_schema_extra=_for(*HERE),
     )
-    hosts: list[Annotated[Text, AfterValidator(_public_host)]] = Field(
+    hosts: list[PublicHost] = Field(
         [],
         description="Public host names; the first is the one in links. Needed where others than this "
         "machine reach the server.",
         examples=[EXAMPLE_HOST],
         json_schema_extra=_for(*SERVERS),
     )
+    users: list[LoginName] = Field(
+        [],
+        description="Further users for `auth: basic`, each with a generated password.",
+        examples=["ada"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    tls: FrontTls = Field(
+        FrontTls.NONE,
+        description="`none` (loopback, or TLS ends before us), `self-signed` (a certificate made for development), "
+        "`files` (your own).",
+        examples=["self-signed"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    tls_certificate: Text | None = Field(
+        None,
+        min_length=1,
+        description="PEM file with the certificate and its chain; relative to the project. Used with `tls: files`.",
+        examples=["tls.crt"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    tls_key: Text | None = Field(
+        None,
+        min_length=1,
+        description="PEM file with its private key, unencrypted. Keep it out of git. Used with `tls: files`.",
+        examples=["tls.key"],
+        json_schema_extra=_for(*DOCKER),
+    )
+    rate_limit: Whole = Field(
+        200,
+        ge=0,
+        le=100_000,
+        description="Requests a second that one client may make, with as many again at once; 0 is no limit.",
+        examples=[200],
+        json_schema_extra=_for(*DOCKER),
+    )
+    cache: Flag = Field(
+        True,
+        description="Whether nginx keeps the UI's static files instead of asking the server each time.",
+        examples=[True],
+        json_schema_extra=_for(*DOCKER),
+    )
+    oidc: Oidc | None = Field(
+        None, description="Your identity provider.", json_schema_extra=_for(*SERVERS)
+    )
+    permissions: Permissions | None = Field(
+        None,
+        description="What MLflow's users may do, with `auth: mlflow` or `oidc-mlflow`.",
+        json_schema_extra=_for(*SERVERS),
+    )
+
+
+class Network(Section):
+    """The network of the stack's containers."""
+
+    existing: DockerName | None = Field(
+        None,
+        description="Docker network to join instead of making one, such as that of your own reverse proxy.",
+        examples=["nginx_network"],
+        json_schema_extra=_for(*DOCKER),
+    )
 
 
 class Aws(Section):
     """The AWS account's part."""
 
-    region: Annotated[Text, AfterValidator(_region)] = Field(
+    region: Region = Field(
         description="Region of all resources.",
         examples=["eu-central-1"],
         json_schema_extra=_for(*AWS),
     )
-    vpc_cidr: Annotated[Text, AfterValidator(_vpc_cidr)] = Field(
+    vpc_cidr: VpcCidr = Field(
         "10.42.0.0/16",
         description="Address block of the VPC.",
         examples=["10.42.0.0/16"],
@@ -500,7 +668,7 @@ class Kubernetes(Section):
         examples=["production"],
         json_schema_extra=_for(*KUBERNETES),
     )
-    namespace: Annotated[Text, AfterValidator(_namespace)] = Field(
+    namespace: Namespace = Field(
         "mlflow",
         description="Namespace; made by the stack.",
         examples=["mlflow"],
@@ -524,7 +692,7 @@ class Settings(Section):
         examples=["auto"],
         json_schema_extra=_for(*DOCKER),
     )
-    data_dir: Annotated[Text, AfterValidator(_data_dir)] | None = Field(
+    data_dir: DataDir | None = Field(
         None,
         description="Absolute folder of database and artifacts; `.state/data/<stack>` in the project "
         "unless given.",
@@ -544,6 +712,29 @@ class Settings(Section):
         description="Where models and files are kept.", json_schema_extra=_for(*ALL)
     )
     access: Access = Field(description="The front door.", json_schema_extra=_for(*ALL))
+    network: Network | None = Field(
+        None, description="The network of the containers.", json_schema_extra=_for(*DOCKER)
+    )
+    database_password: Secret | None = Field(
+        None,
+        description="Secret: password of `database.username` at `database.existing`.",
+        json_schema_extra=_for(*DOCKER),
+    )
+    artifacts_access_key: Secret | None = Field(
+        None,
+        description="Secret: access key for `artifacts.existing`.",
+        json_schema_extra=_for(*DOCKER),
+    )
+    artifacts_secret_key: Secret | None = Field(
+        None,
+        description="Secret: secret key for `artifacts.existing`.",
+        json_schema_extra=_for(*DOCKER),
+    )
+    oidc_client_secret: Secret | None = Field(
+        None,
+        description="Secret: the client secret of `access.oidc.client_id`.",
+        json_schema_extra=_for(*SERVERS),
+    )
     aws: Aws | None = Field(
         None, description="The AWS account's part.", json_schema_extra=_for(*AWS)
     )

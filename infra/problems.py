@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from pydantic import SecretStr
+
 NAMESPACE = "mlflow"
 """Namespace of our keys in a stack's file."""
 
@@ -73,6 +75,21 @@ class Rule(StrEnum):
     REGION = "region", "The AWS region does not look like one."
     VPC_CIDR = "vpc-cidr", "The VPC's address block is not private, or not between /16 and /24."
     NAMESPACE = "namespace", "The Kubernetes namespace is no DNS label, or is Kubernetes' own."
+    DATABASE_HOST = "database-host", "The host of an existing database is no host name or address."
+    NFS = "nfs", "Server, path or options of an NFS export cannot be mounted."
+    EMAIL_DOMAIN = "email-domain", "A mail domain is none."
+    ENDPOINT_URL = (
+        "endpoint-url",
+        "The URL of an existing store is none, or says more than where it is.",
+    )
+    PUBLIC_URL = "public-url", "The public URL of the store is none, or says more than where it is."
+    OIDC_ISSUER = "oidc-issuer", "The issuer is no URL, or not https beyond a private network."
+    PREFIX = "prefix", "The prefix in a bucket has characters that not every store keeps."
+    ARTIFACT_URI = "artifact-uri", "The URI is none of Google's or Azure's stores."
+    NETWORK_NAME = "network-name", "The network to join is no name, or one of Docker's own."
+    SECRET_PLAIN = "secret-plain", "A secret stands unencrypted in the stack's file, or is empty."
+    SECRET_MISSING = "secret-missing", "A secret that other settings need is not given."
+    SECRET_UNUSED = "secret-unused", "A secret is given that nothing needs."
     ENGINE = "engine", "The database engine is not offered in this runtime."
     STORE = "store", "The artifact store is not offered in this runtime."
     AUTH = "auth", "The way to log in is not offered in this runtime."
@@ -81,12 +98,87 @@ class Rule(StrEnum):
     SQLITE_REPLICAS = "sqlite-replicas", "A SQLite file serves one replica."
     DOCKER_REPLICAS = "docker-replicas", "The docker runtime runs one replica in this release."
     DATABASE_VERSION = "database-version", "The database's version is not offered."
-    BUILD_VERSION = "build-version", "Images built from packages hold PostgreSQL 15 only."
+    BUILD_VERSION = "build-version", "Images built from packages hold one version of each engine."
+    USER_LENGTH = "user-length", "MySQL and MariaDB take user names of 32 characters at most."
+    PGBOUNCER = "pgbouncer", "PgBouncer speaks PostgreSQL's protocol only."
+    EXISTING_ENGINE = "existing-engine", "A SQLite file is not a server that exists elsewhere."
+    EXISTING_MEMORY = (
+        "existing-memory",
+        "The memory of an existing server is not this stack's to set.",
+    )
+    EXISTING_LOOPBACK = (
+        "existing-loopback",
+        "In a container, loopback is the container itself.",
+    )
+    CA_MISSING = (
+        "ca-missing",
+        "A server's certificate is to be verified, but its authority's is not given.",
+    )
+    CA_UNUSED = "ca-unused", "An authority is given, but no certificate is verified."
     CONNECTIONS = (
         "connections",
         "The servers' pools could ask for more connections than the database has.",
     )
     WORKER_MEMORY = "worker-memory", "The workers need more memory than the server's limit."
+    BUCKET_MISSING = (
+        "bucket-missing",
+        "An existing bucket must be named; ours is made with a name of its own.",
+    )
+    STORE_EXISTING = "store-existing", "Only `store: s3` is a store that exists already."
+    EXISTING_MISSING = "existing-missing", "`store: s3` in Docker is a bucket that exists already."
+    URI_MISSING = "uri-missing", "`gcs` and `azure` need the URI of their container."
+    URI_SCHEME = "uri-scheme", "The URI belongs to another kind of store."
+    URI_UNUSED = "uri-unused", "Only `gcs` and `azure` are named by a URI."
+    BUCKET_UNUSED = "bucket-unused", "The kind of store has no bucket, or names it in its URI."
+    STORE_MEMORY = "store-memory", "The store runs elsewhere, so its memory is not ours to set."
+    NFS_UNUSED = "nfs-unused", "Only a folder is kept on NFS."
+    DIRECT_STORE = "direct-store", "Clients cannot reach a folder of the server directly."
+    MULTIPART_STORE = (
+        "multipart-store",
+        "Only stores that speak S3 have presigned multipart uploads.",
+    )
+    MULTIPART_DIRECT = (
+        "multipart-direct",
+        "In direct mode clients have the store's keys, and presigned URLs have no use.",
+    )
+    MULTIPART_URL = (
+        "multipart-url",
+        "Presigned URLs work only if server and clients reach the store under one URL.",
+    )
+    PUBLIC_URL_UNUSED = "public-url-unused", "The store is not published, or has its own URL."
+    PUBLIC_URL_PORT = (
+        "public-url-port",
+        "The store is published on another port than its public URL has.",
+    )
+    STORE_PORT_UNUSED = "store-port-unused", "The store is not published, so it has no port."
+    CONSOLE_UNUSED = "console-unused", "Only MinIO has a console."
+    PORT_CLASH = "port-clash", "Two services would listen on one port."
+    LIFECYCLE = "lifecycle", "The store has no lifecycle rules."
+    ENCRYPTION = "encryption", "The store does not encrypt objects in the way asked for."
+    OIDC_MISSING = "oidc-missing", "Login by an identity provider needs the provider."
+    OIDC_UNUSED = "oidc-unused", "An identity provider is given, but nobody logs in with it."
+    OIDC_EVERYBODY = (
+        "oidc-everybody",
+        "The provider has accounts for all the world, and nothing says whose may log in.",
+    )
+    ADMIN_GROUPS = "admin-groups", "Only MLflow's permissions know administrators."
+    USERS_UNUSED = "users-unused", "Names of users belong to `auth: basic`."
+    USERS_TWICE = "users-twice", "A user is named twice."
+    PERMISSIONS_UNUSED = (
+        "permissions-unused",
+        "Permissions belong to `auth: mlflow` and `oidc-mlflow`.",
+    )
+    PERMISSION_GROUPS = "permission-groups", "Groups come from an identity provider."
+    PLAIN_TEXT = (
+        "plain-text",
+        "Logins would cross the network unencrypted. An explicit `tls: none` says that TLS ends before us.",
+    )
+    TLS_FILES = "tls-files", "Certificate and key belong together, and to `tls: files`."
+    FILE_MISSING = "file-missing", "A file is not there or cannot be read."
+    FILE_CONTENT = "file-content", "A file does not hold the PEM that it should."
+    TLS_PAIR = "tls-pair", "The private key is not that of the certificate."
+    TLS_DATES = "tls-dates", "The certificate is not valid today."
+    TLS_HOST = "tls-host", "The certificate is not made for the public host."
 
 
 @dataclass(frozen=True)
@@ -94,7 +186,7 @@ class Put:
     """Sets a key, in a list also the item one past the end."""
 
     path: Path
-    value: str | int
+    value: str | int | bool
 
     def command(self, stack: str) -> str:
         """The shell command that does it to the stack's file."""
@@ -136,7 +228,22 @@ class Drop:
         del node[self.path[-1]]
 
 
-Mend = Put | Drop
+@dataclass(frozen=True)
+class Encrypt:
+    """Sets a top-level key to an encrypted value that the command asks for."""
+
+    path: Path
+
+    def command(self, stack: str) -> str:
+        """The shell command that does it to the stack's file; without a value it asks for one, unseen."""
+        return f"pulumi config set --secret {_quoted(_key(self.path))} -s {_word(stack)}"
+
+    def apply(self, tree: dict[str, Any]) -> None:
+        """Do it to decoded settings."""
+        tree[str(self.path[0])] = SecretStr("the value that was typed")
+
+
+Mend = Put | Drop | Encrypt
 
 
 @dataclass(frozen=True)
@@ -213,7 +320,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-def _word(value: str | int) -> str:
+def _word(value: str | int | bool) -> str:
     """A shell word, quoted where needed."""
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII) else _quoted(text)

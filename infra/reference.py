@@ -15,11 +15,11 @@ from pydantic_core import PydanticUndefined
 import rules
 from models import Runtime, Section, Settings
 from problems import NAMESPACE, Rule
-from settings import runtimes_of, section_of
+from settings import fields, holds_secret, runtimes_of, section_of
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
-_HEAD = f"""<!-- Made by infra/reference.py from infra/models.py, rules.py and problems.py. Do not edit. -->
+_HEAD = f"""<!-- Made by infra/reference.py from infra/models.py, rules/ and problems.py. Do not edit. -->
 # Configuration
 
 A stack's settings stand in `Pulumi.<stack>.yaml` at the top of the project, below `config:`, and their keys start with
@@ -34,22 +34,27 @@ A stack's settings stand in `Pulumi.<stack>.yaml` at the top of the project, bel
 - Then the machine is checked: the Docker Engine answers and is not too old, nobody else has the port, and what images
   are built from is there.
 - `pulumi destroy`, `pulumi refresh` and `make down` do not run the program, so they work with wrong settings too.
-- No key takes a secret. Passwords and keys are generated, and kept encrypted in the stack's state.
+- Passwords and keys of what the stack makes are generated, and kept encrypted in its state. Those of servers that are
+  there already (`existing`, your identity provider) are four secret keys at the top level;
+  `pulumi config set --secret {NAMESPACE}:database_password -s dev` asks for the value and encrypts it.
+- Files that settings name are relative to the project's folder.
 """
 
 _DEPENDENT = {*rules.OFFERED, ("database", "version")}
 """Keys whose default depends on other keys."""
 
-_NAMES = {int: "whole number", float: "number", str: "text"}
+_NAMES = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
 
 
 def render() -> str:
     """The whole document."""
     parts = [_HEAD, _offers(), "## Top level\n\n" + _keys((), Settings)]
-    for name, field in Settings.model_fields.items():
+    for path, field in fields():
         section = section_of(field)
         if section is not None:
-            parts.append(f"## {name}\n\n{field.description}\n\n{_keys((name,), section)}")
+            name = ".".join(str(step) for step in path)
+            head = "#" * (len(path) + 1)
+            parts.append(f"{head} {name}\n\n{field.description}\n\n{_keys(path, section)}")
     parts.append(_rules())
     return "\n".join(parts)
 
@@ -71,10 +76,10 @@ def _offers() -> str:
     )
 
 
-def _keys(prefix: tuple[str, ...], section: type[Section]) -> str:
+def _keys(prefix: tuple[str | int, ...], section: type[Section]) -> str:
     rows = [
         [
-            _code(f"{NAMESPACE}:{'.'.join((*prefix, key))}"),
+            _code(f"{NAMESPACE}:{'.'.join(str(step) for step in (*prefix, key))}"),
             _type(field),
             _default((*prefix, key), field),
             field.description or "",
@@ -95,14 +100,27 @@ def _rules() -> str:
 
 
 def _type(field: FieldInfo) -> str:
+    if holds_secret(field):
+        return "secret: `pulumi config set --secret`"
+    if get_origin(field.annotation) is dict:
+        key, value = get_args(field.annotation)
+        return f"mapping of {_kind(key)} to {_kind(value)}"
     if get_origin(field.annotation) is list:
-        return "list of text"
+        return f"list of {_kind(get_args(field.annotation)[0])}"
     kind = _bare(field.annotation)
     if issubclass(kind, Enum):
         return ", ".join(_code(choice.value) for choice in kind)
     bounds = [f"≥ {bound.ge}" for bound in field.metadata if isinstance(bound, Ge)]
     bounds += [f"≤ {bound.le}" for bound in field.metadata if isinstance(bound, Le)]
     return ", ".join([_NAMES[kind], *bounds])
+
+
+def _kind(annotation: Any) -> str:
+    """One value of a list or mapping."""
+    kind = _bare(annotation)
+    if issubclass(kind, Enum):
+        return ", ".join(_code(choice.value) for choice in kind)
+    return _NAMES[kind]
 
 
 def _bare(annotation: Any) -> type:
@@ -113,7 +131,7 @@ def _bare(annotation: Any) -> type:
     return kind
 
 
-def _default(path: tuple[str, ...], field: FieldInfo) -> str:
+def _default(path: tuple[str | int, ...], field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "see runtimes" if path in _DEPENDENT else "none, must be given"
     return "" if field.default is None else _code(_yaml(field.default))

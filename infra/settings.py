@@ -3,12 +3,13 @@
 import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from enum import Enum
 from pathlib import Path as File
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -31,6 +32,7 @@ from models import (
 from problems import (
     NAMESPACE,
     Drop,
+    Encrypt,
     Mend,
     Path,
     Problem,
@@ -42,6 +44,7 @@ from problems import (
     is_secret,
 )
 from pulumi_mlflow.contracts import Engine
+from rules import files
 
 __all__ = [
     "Access",
@@ -68,6 +71,16 @@ _ROUNDS = 12
 """Each round mends what the one before found; rules over several keys can follow one another a few times."""
 
 _RULES = {rule.value: rule for rule in Rule}
+
+_SHAPES = {
+    "list_type": "list",
+    "dict_type": "mapping",
+    "model_type": "mapping of keys",
+    "model_attributes_type": "mapping of keys",
+}
+
+_KEY_OF_MAPPING = "[key]"
+"""Pydantic's last step to a key, not a value, of a mapping."""
 
 _COMPARED = {
     "greater_than_equal": ("≥", "ge"),
@@ -98,11 +111,11 @@ def load(
     Raises:
         SettingsError: all problems, each with the command that mends it.
     """
-    tree, problems = _decode(raw)
+    tree, problems = _decode(raw, secret_keys)
     for problem in problems:
         problem.mend.apply(tree)
     for _ in range(_ROUNDS):
-        found, settings = _check(tree, auto_images, secret_keys)
+        found, settings = _check(tree, auto_images, secret_keys, root)
         for problem in found:
             problem.mend.apply(tree)
         problems += found
@@ -145,13 +158,17 @@ def _machine_images(root: File) -> Images:
         return Images.REGISTRY
 
 
-def _decode(raw: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """Read the mappings; what is none is a problem already."""
+def _decode(
+    raw: Mapping[str, str], secret: Collection[str]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Read the mappings and mark the secrets; what is no mapping is a problem already."""
     tree: dict[str, Any] = {}
     problems = []
     for key, text in raw.items():
         tree[key] = text
         field = Settings.model_fields.get(key)
+        if field and holds_secret(field) and key in secret:
+            tree[key] = SecretStr(text)
         section = section_of(field) if field else None
         if section is None:
             continue
@@ -173,7 +190,7 @@ def _decode(raw: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _check(
-    tree: dict[str, Any], auto_images: Images, secret: Collection[str]
+    tree: dict[str, Any], auto_images: Images, secret: Collection[str], root: File
 ) -> tuple[list[Problem], Settings | None]:
     """One round: keys of other runtimes, then each key alone, then keys together."""
     found = list(_other_runtimes(tree, secret))
@@ -183,7 +200,7 @@ def _check(
         settings = Settings.model_validate(_filled(tree, auto_images))
     except ValidationError as error:
         return [_problem(details, tree, secret) for details in error.errors()], None
-    return rules.check(settings), settings
+    return rules.check(settings) or files.check(settings, root), settings
 
 
 def _runtime(tree: Mapping[str, Any]) -> Runtime | None:
@@ -197,7 +214,7 @@ def _other_runtimes(tree: Mapping[str, Any], secret: Collection[str]) -> Iterato
     for path, field in fields():
         if runtime in runtimes_of(field) or _value(tree, path) is None:
             continue
-        if len(path) > 1 and runtime not in runtimes_of(_field(path[:1])):
+        if any(runtime not in runtimes_of(_field(path[:end])) for end in range(1, len(path))):
             continue  # said of the whole section
         yield Problem(
             Rule.OTHER_RUNTIME,
@@ -243,10 +260,12 @@ def _problem(details: ErrorDetails, tree: Mapping[str, Any], secret: Collection[
         choices = _choices(path)
         rule, text = Rule.NOT_A_CHOICE, f"must be one of {', '.join(choices)}"
         mend = Put(path, _closest_choice(path, value, choices, tree))
-    elif kind == "list_type":
-        rule, text, mend = Rule.WRONG_TYPE, "must be a list", Drop(path)
+    elif kind in _SHAPES:
+        rule, text, mend = Rule.WRONG_TYPE, f"must be a {_SHAPES[kind]}", Drop(path)
     elif kind == "string_too_short":
         rule, text = Rule.OUT_OF_RANGE, "must not be empty"
+    elif kind == "string_too_long":
+        rule, text = Rule.OUT_OF_RANGE, f"must have at most {context['max_length']} characters"
     else:
         rule, text = Rule.WRONG_TYPE, f"is not right: {details['msg']}"
     return Problem(rule, path, f"{text} {got(path, value, secret)}", mend)
@@ -257,8 +276,12 @@ def _mend(path: Path, context: Mapping[str, Any]) -> Mend:
     suggested = context.get("mend")
     if suggested is not None:
         return Put(path, suggested)
-    examples = _field(path).examples
-    return Put(path, examples[0]) if examples else Drop(path)
+    field = _field(path)
+    if holds_secret(field):
+        return Encrypt(path)
+    if path[-1] == _KEY_OF_MAPPING or _is_open_mapping(field):
+        return Drop(tuple(step for step in path if step != _KEY_OF_MAPPING))
+    return Put(path, field.examples[0]) if field.examples else Drop(path)
 
 
 def _closest_choice(path: Path, value: Any, choices: list[str], tree: Mapping[str, Any]) -> str:
@@ -271,8 +294,8 @@ def _closest_choice(path: Path, value: Any, choices: list[str], tree: Mapping[st
 
 
 def _unknown(path: Path) -> str:
-    if is_secret(path):
-        return "unknown key; secrets are generated, and none stands in a stack's file"
+    if is_secret(path) and len(path) > 1:
+        return "unknown key; secrets are generated, and those of others' servers are top-level keys of their own"
     wanted = ".".join(str(step) for step in path)
     keys = [dotted(path) for path, _ in fields()]
     same_leaf = [key for key in keys if key.split(".")[-1] == path[-1]]
@@ -283,14 +306,13 @@ def _unknown(path: Path) -> str:
     return f"unknown key, the closest is {NAMESPACE}:{max(same_leaf or keys, key=likeness)}"
 
 
-def fields() -> Iterator[tuple[Path, FieldInfo]]:
+def fields(model: type[Section] = Settings, prefix: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
     """Every key with its field: sections, and what stands in them."""
-    for name, field in Settings.model_fields.items():
-        yield (name,), field
+    for name, field in model.model_fields.items():
+        yield (*prefix, name), field
         section = section_of(field)
         if section is not None:
-            for key, inner in section.model_fields.items():
-                yield (name, key), inner
+            yield from fields(section, (*prefix, name))
 
 
 def runtimes_of(field: FieldInfo) -> tuple[str, ...]:
@@ -306,14 +328,36 @@ def section_of(field: FieldInfo) -> type[Section] | None:
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
 
 
+def holds_secret(field: FieldInfo) -> bool:
+    """Whether a key's value must be encrypted in the stack's file."""
+    return any(kind is SecretStr for kind in _types_within(field.annotation))
+
+
+def _is_open_mapping(field: FieldInfo) -> bool:
+    """Whether the keys of a mapping are the user's own."""
+    return get_origin(field.annotation) is dict
+
+
+def _types_within(annotation: Any) -> Iterator[Any]:
+    """The annotation and all that it is made of."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types_within(inner)
+
+
 def _field(path: Path) -> FieldInfo:
-    """The field of a path; that of the list for one of its items."""
-    return dict(fields())[tuple(step for step in path if isinstance(step, str))]
+    """The field of a path; that of the list or mapping for one of its items."""
+    known = dict(fields())
+    steps = tuple(step for step in path if isinstance(step, str))
+    while steps not in known:
+        steps = steps[:-1]
+    return known[steps]
 
 
 def _choices(path: Path) -> list[str]:
-    annotation: Any = _field(path).annotation
-    return [choice.value for choice in annotation]
+    kinds = _types_within(_field(path).annotation)
+    enum = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum))
+    return [str(choice.value) for choice in enum]
 
 
 def _value(tree: Mapping[str, Any], path: Path) -> Any:

@@ -1,11 +1,14 @@
 """Settings that must be refused: one problem each, its message, and a mend that mends."""
 
+import copy
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
+from tests.stacks import pems
 
 from problems import Rule
 from settings import SettingsError, load
@@ -19,14 +22,28 @@ def raw(config):
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
 
 
+def load_row(row, folder):
+    """Load a row's settings, with its secrets, those of its mends, and its files."""
+    pems.write(folder, row.get("files", {}))
+    mended = {key for key, value in row["config"].items() if isinstance(value, SecretStr)}
+    secrets = {*row.get("secrets", []), *mended}
+    plain = {key: value for key, value in row["config"].items() if key not in mended}
+    return load(
+        "dev",
+        {**raw(plain), **dict.fromkeys(secrets, "typed by somebody")},
+        root=folder,
+        secret_keys=secrets,
+    )
+
+
 def name(row):
     return f"{row['rule']}-{row['key'].removeprefix('mlflow:') or 'top'}"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
-def test_is_refused_with_one_message_and_its_mend(row):
+def test_is_refused_with_one_message_and_its_mend(row, tmp_path):
     with pytest.raises(SettingsError) as refused:
-        load("dev", raw(row["config"]))
+        load_row(row, tmp_path)
 
     (problem,) = refused.value.problems
     assert (problem.rule.value, problem.key) == (row["rule"], row["key"])
@@ -36,13 +53,14 @@ def test_is_refused_with_one_message_and_its_mend(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
-def test_mended_settings_are_right(row):
+def test_mended_settings_are_right(row, tmp_path):
     with pytest.raises(SettingsError) as refused:
-        load("dev", raw(row["config"]))
+        load_row(row, tmp_path)
+    tree = {**copy.deepcopy(row["config"]), **dict.fromkeys(row.get("secrets", []), SecretStr("x"))}
     for problem in refused.value.problems:
-        problem.mend.apply(row["config"])
+        problem.mend.apply(tree)
 
-    assert load("dev", raw(row["config"]))
+    assert load_row({"config": tree, "files": row.get("files", {})}, tmp_path)
 
 
 def test_every_rule_is_hit_exactly_once():
@@ -75,7 +93,11 @@ def test_all_problems_come_at_once():
 
 
 def test_a_problem_that_shows_after_another_is_mended_comes_at_once_too():
-    config = {"runtime": "docker", "tracking": {"workers": "many"}, "access": {"bind": "0.0.0.0"}}  # noqa: S104
+    config = {
+        "runtime": "docker",
+        "tracking": {"workers": "many"},
+        "access": {"bind": "0.0.0.0", "tls": "none"},  # noqa: S104
+    }
 
     with pytest.raises(SettingsError) as refused:
         load("dev", raw(config))

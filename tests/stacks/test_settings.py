@@ -6,18 +6,36 @@ from pathlib import Path
 import pulumi
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from models import Images, Runtime
 from pulumi_mlflow.contracts import AuthMode, Engine
 from reference import TARGET, render
-from rules import BUILD_VERSION, OFFERED, VERSIONS
-from settings import ROOT, Settings, SettingsError, fields, load, load_stack, section_of
+from rules import BUILD_VERSIONS, OFFERED, VERSIONS
+from settings import (
+    ROOT,
+    Settings,
+    SettingsError,
+    fields,
+    holds_secret,
+    load,
+    load_stack,
+    section_of,
+)
 
 
 def raw(config):
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
+
+
+def load_tree(tree):
+    """Load what mends have made of a file, typed secrets among it."""
+    typed = {key: "typed" for key, value in tree.items() if isinstance(value, SecretStr)}
+    plain = {key: value for key, value in tree.items() if key not in typed}
+    return load("dev", {**raw(plain), **typed}, secret_keys=typed)
 
 
 def stack_file(stack):
@@ -117,10 +135,13 @@ def test_a_broken_note_about_the_machine_is_no_note(tmp_path):
 def test_versions_are_those_that_we_have_images_of():
     from pulumi_mlflow.docker import images
 
-    official = {name.removeprefix("postgresql-") for name in images.OFFICIAL if "-" in name}
-
-    assert set(VERSIONS[Engine.POSTGRESQL]) == official
-    assert images.BUILT_POSTGRESQL == BUILD_VERSION
+    servers = {engine.value: versions for engine, versions in VERSIONS.items()}
+    del servers["sqlite"]
+    assert {engine: set(versions) for engine, versions in servers.items()} == {
+        engine: set(tags) for engine, tags in images.OFFICIAL_DATABASES.items()
+    }
+    built = {engine.value: version for engine, version in BUILD_VERSIONS.items()}
+    assert built == {**images.BUILT_DATABASES, "sqlite": "3"}
 
 
 def test_the_configuration_page_is_up_to_date():
@@ -131,7 +152,8 @@ def test_every_key_says_what_it_is_and_where_it_belongs():
     for path, field in fields():
         assert field.description, path
         assert field.json_schema_extra["runtimes"], path
-        assert path == ("data_dir",) or section_of(field) or field.examples, path
+        unexampled = path == ("data_dir",) or section_of(field) or holds_secret(field)
+        assert unexampled or field.examples, path
 
 
 # What people may write for any key: right values, near misses and rubbish.
@@ -153,20 +175,31 @@ VALUES = st.one_of(
 )
 
 
-def section(name):
-    keys = [path[1] for path, _ in fields() if path[0] == name and len(path) == 2]
-    mapping = st.dictionaries(st.sampled_from([*keys, "nonsense"]), VALUES, max_size=5)
-    return mapping.map(json.dumps) | st.text(max_size=5)
+def mapping(model):
+    """A section with keys of its own and rubbish, sections within it too."""
+    of_key = {
+        key: mapping(inner) | VALUES if (inner := section_of(field)) else VALUES
+        for key, field in model.model_fields.items()
+    }
+    some = st.fixed_dictionaries({}, optional=of_key)
+    return some | st.tuples(some, VALUES).map(lambda both: {**both[0], "nonsense": both[1]})
+
+
+def section(model):
+    return mapping(model).map(json.dumps) | st.text(max_size=5)
 
 
 TOP = {
-    key: section(key) if section_of(field) else st.sampled_from(WORDS) | st.text(max_size=5)
+    key: section(model)
+    if (model := section_of(field))
+    else st.sampled_from(WORDS) | st.text(max_size=5)
     for key, field in Settings.model_fields.items()
 }
 CONFIGS = st.fixed_dictionaries({}, optional=TOP)
 RUNTIMES = st.sampled_from(["local", "docker", "aws", "kubernetes"])
 
 
+@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     CONFIGS,
     RUNTIMES | st.none(),
@@ -190,7 +223,7 @@ def test_any_file_gives_settings_or_mends_that_make_it_right(config, runtime, ru
         for problem in error.problems:
             assert problem.line("dev")
             problem.mend.apply(tree)
-        load("dev", raw(tree))
+        load_tree(tree)
 
 
 def test_offers_name_every_runtime():

@@ -1,0 +1,237 @@
+"""Rules over the artifact store's settings."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from models import ArtifactMode, Encryption, Runtime, Settings, Store
+from problems import Drop, Path, Problem, Put, Rule
+from pulumi_mlflow.core import stores, urls
+
+from .database import HOST_OF_CONTAINERS
+
+OWN = (Store.VERSITYGW, Store.MINIO)
+"""Stores that the docker runtime makes and that listen on a port."""
+
+OBJECTS = {Store.GCS: ("gs",), Store.AZURE: ("wasbs", "abfss")}
+"""Stores named by a URI → its schemes."""
+
+_BRIDGE = "172.17.0.1"
+"""The engine's machine on Docker's default bridge, on Linux: containers and the machine itself reach it."""
+
+_URI_EXAMPLES = {
+    Store.GCS: "gs://team-mlflow/artifacts",
+    Store.AZURE: "abfss://mlflow@account.dfs.core.windows.net/artifacts",
+}
+
+
+def published(settings: Settings) -> bool:
+    """Whether clients reach a store of ours by a port."""
+    artifacts = settings.artifacts
+    used = artifacts.mode is ArtifactMode.DIRECT or artifacts.multipart
+    return artifacts.store in OWN and used
+
+
+def _unused(rule: Rule, path: Path, why: str, value: object) -> Problem:
+    shown = f'"{value}"' if isinstance(value, str) else value
+    return Problem(rule, path, f"has no meaning {why} (got {shown})", Drop(path))
+
+
+def _docker(settings: Settings) -> bool:
+    return settings.runtime is Runtime.DOCKER
+
+
+def _existing(settings: Settings) -> Iterator[Problem]:
+    artifacts = settings.artifacts
+    if not _docker(settings):
+        return
+    path: Path = ("artifacts", "existing")
+    if artifacts.store is not Store.S3:
+        if artifacts.existing is not None:
+            yield _unused(
+                Rule.STORE_EXISTING, path, f"for {artifacts.store.value}, only for s3", "a mapping"
+            )
+        return
+    if artifacts.existing is None:
+        yield Problem(
+            Rule.EXISTING_MISSING,
+            path,
+            "must say where the bucket is, since this stack makes none in s3 (got nothing)",
+            Put((*path, "region"), "us-east-1"),
+        )
+        return
+    if "bucket" not in artifacts.model_fields_set:
+        yield Problem(
+            Rule.BUCKET_MISSING,
+            ("artifacts", "bucket"),
+            "must name the existing bucket (got nothing)",
+            Put(("artifacts", "bucket"), "team-mlflow"),
+        )
+    url = artifacts.existing.endpoint_url
+    if url and urls.is_loopback(urls.host_of(url)):
+        here = (*path, "endpoint_url")
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        yield Problem(
+            Rule.EXISTING_LOOPBACK,
+            here,
+            "must not be on loopback, which is the container itself; the engine's machine is "
+            f'{HOST_OF_CONTAINERS} (got "{url}")',
+            Put(here, f"{parts.scheme}://{HOST_OF_CONTAINERS}{port}"),
+        )
+
+
+def _named(settings: Settings) -> Iterator[Problem]:
+    """URI, bucket, NFS and memory: each belongs to some stores."""
+    artifacts, store = settings.artifacts, settings.artifacts.store
+    if not _docker(settings):
+        return
+    path: Path = ("artifacts", "uri")
+    if store in OBJECTS:
+        scheme = (artifacts.uri or "").split(":")[0]
+        if artifacts.uri is None:
+            yield Problem(
+                Rule.URI_MISSING,
+                path,
+                f"must be given for {store.value} (got nothing)",
+                Put(path, _URI_EXAMPLES[store]),
+            )
+        elif scheme not in OBJECTS[store]:
+            yield Problem(
+                Rule.URI_SCHEME,
+                path,
+                f'must start with {" or ".join(OBJECTS[store])}:// for {store.value} (got "{artifacts.uri}")',
+                Put(path, _URI_EXAMPLES[store]),
+            )
+    elif artifacts.uri is not None:
+        yield _unused(
+            Rule.URI_UNUSED, path, f"for {store.value}, only for gcs and azure", artifacts.uri
+        )
+    if (store in OBJECTS or store is Store.FOLDER) and "bucket" in artifacts.model_fields_set:
+        yield _unused(
+            Rule.BUCKET_UNUSED, ("artifacts", "bucket"), f"for {store.value}", artifacts.bucket
+        )
+    if store not in OWN and "memory_mb" in artifacts.model_fields_set:
+        yield _unused(
+            Rule.STORE_MEMORY,
+            ("artifacts", "memory_mb"),
+            f"for {store.value}, which runs elsewhere or not at all",
+            artifacts.memory_mb,
+        )
+    if artifacts.nfs is not None and store is not Store.FOLDER:
+        yield _unused(
+            Rule.NFS_UNUSED,
+            ("artifacts", "nfs"),
+            f"for {store.value}, only for folder",
+            "a mapping",
+        )
+
+
+def _modes(settings: Settings) -> Iterator[Problem]:
+    artifacts, store = settings.artifacts, settings.artifacts.store
+    multipart: Path = ("artifacts", "multipart")
+    if artifacts.mode is ArtifactMode.DIRECT and store is Store.FOLDER:
+        yield Problem(
+            Rule.DIRECT_STORE,
+            ("artifacts", "mode"),
+            'must be proxied for folder, which clients cannot reach (got "direct")',
+            Put(("artifacts", "mode"), ArtifactMode.PROXIED.value),
+        )
+    elif artifacts.multipart and artifacts.mode is ArtifactMode.DIRECT:
+        yield Problem(
+            Rule.MULTIPART_DIRECT,
+            multipart,
+            "must be false in direct mode, where clients have the store's keys (got true)",
+            Put(multipart, value=False),
+        )
+    elif artifacts.multipart and store not in (*OWN, Store.S3):
+        yield Problem(
+            Rule.MULTIPART_STORE,
+            multipart,
+            f"must be false for {store.value}; stores that speak S3 have it (got true)",
+            Put(multipart, value=False),
+        )
+
+
+def _public_url(settings: Settings) -> Iterator[Problem]:
+    artifacts, path = settings.artifacts, ("artifacts", "public_url")
+    url = artifacts.public_url
+    if url is not None and not published(settings):
+        yield _unused(
+            Rule.PUBLIC_URL_UNUSED, path, "while clients do not use the store of this stack", url
+        )
+    elif url is not None and urls.port_of(url) != artifacts.port:
+        yield Problem(
+            Rule.PUBLIC_URL_PORT,
+            ("artifacts", "port"),
+            f"must be {urls.port_of(url)}, the port of artifacts.public_url (got {artifacts.port})",
+            Put(("artifacts", "port"), urls.port_of(url)),
+        )
+    if not (
+        artifacts.multipart and artifacts.store in OWN and artifacts.mode is ArtifactMode.PROXIED
+    ):
+        return
+    shared = url or f"http://{settings.access.bind}:{artifacts.port}"
+    host = urls.host_of(shared)
+    if urls.is_loopback(host):
+        shown = f'"{url}"' if url else "nothing"
+        yield Problem(
+            Rule.MULTIPART_URL,
+            path,
+            "must be a URL under which both the server's container and the clients reach the store, such as one "
+            f"with the engine's own address, and loopback is none (got {shown})",
+            Put(path, f"http://{_BRIDGE}:{artifacts.port}"),
+        )
+
+
+def _ports(settings: Settings) -> Iterator[Problem]:
+    artifacts, given = settings.artifacts, settings.artifacts.model_fields_set
+    port: Path = ("artifacts", "port")
+    console: Path = ("artifacts", "console_port")
+    taken = {settings.access.port: "access.port"}
+    if published(settings):
+        if artifacts.port in taken:
+            yield _clash(port, artifacts.port, taken)
+        taken[artifacts.port] = "artifacts.port"
+    elif "port" in given:
+        yield _unused(
+            Rule.STORE_PORT_UNUSED,
+            port,
+            "while clients do not use the store of this stack",
+            artifacts.port,
+        )
+    if artifacts.store is Store.MINIO:
+        if artifacts.console_port in taken:
+            yield _clash(console, artifacts.console_port, taken)
+    elif "console_port" in given:
+        yield _unused(
+            Rule.CONSOLE_UNUSED,
+            console,
+            f"for {artifacts.store.value}, only for minio",
+            artifacts.console_port,
+        )
+
+
+def _clash(path: Path, port: int, taken: dict[int, str]) -> Problem:
+    free = next(p for p in (9000, 9001, 9002, 9003) if p not in taken)
+    return Problem(
+        Rule.PORT_CLASH, path, f"must differ from {taken[port]} (got {port})", Put(path, free)
+    )
+
+
+def _abilities(settings: Settings) -> Iterator[Problem]:
+    artifacts = settings.artifacts
+    if not _docker(settings):
+        return
+    days = artifacts.expire_multipart_days
+    path: Path = ("artifacts", "expire_multipart_days")
+    if days is not None and (reason := stores.check_lifecycle(artifacts.store.value)):
+        yield Problem(Rule.LIFECYCLE, path, f"{reason} (got {days})", Drop(path))
+    path = ("artifacts", "encryption")
+    wanted = artifacts.encryption
+    if wanted is not Encryption.NONE and (
+        reason := stores.check_encryption(artifacts.store.value, wanted.value)
+    ):
+        yield Problem(Rule.ENCRYPTION, path, f'{reason} (got "{wanted.value}")', Drop(path))
+
+
+CHECKS = (_existing, _named, _modes, _public_url, _ports, _abilities)

@@ -1,0 +1,58 @@
+"""Rules over the secrets that a user gives: those of what the stack did not make."""
+
+from collections.abc import Iterator
+
+from models import Runtime, Settings, Store
+from problems import Drop, Encrypt, Problem, Rule
+from pulumi_mlflow.contracts import AuthMode, Engine
+
+_OIDC = (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
+
+
+def _needed(settings: Settings) -> dict[str, str]:
+    """Key of each secret that the settings need → why."""
+    if settings.runtime is not Runtime.DOCKER:
+        return {}
+    database, artifacts = settings.database, settings.artifacts
+    bucket = artifacts.store is Store.S3
+    needed = {
+        "database_password": (
+            database.existing is not None and database.engine is not Engine.SQLITE,
+            "the password of database.existing",
+        ),
+        "artifacts_access_key": (bucket, "the access key of artifacts.existing"),
+        "artifacts_secret_key": (bucket, "the secret key of artifacts.existing"),
+        "oidc_client_secret": (
+            settings.access.auth in _OIDC,
+            "the secret of access.oidc.client_id",
+        ),
+    }
+    return {key: why for key, (is_needed, why) in needed.items() if is_needed}
+
+
+def _secrets(settings: Settings) -> Iterator[Problem]:
+    needed = _needed(settings)
+    for key in (
+        "database_password",
+        "artifacts_access_key",
+        "artifacts_secret_key",
+        "oidc_client_secret",
+    ):
+        given = getattr(settings, key) is not None
+        if key in needed and not given:
+            yield Problem(
+                Rule.SECRET_MISSING,
+                (key,),
+                f"must be given: {needed[key]} (got nothing)",
+                Encrypt((key,)),
+            )
+        if given and key not in needed and settings.runtime is Runtime.DOCKER:
+            yield Problem(
+                Rule.SECRET_UNUSED,
+                (key,),
+                "has no use with these settings (got a value that is not shown)",
+                Drop((key,)),
+            )
+
+
+CHECKS = (_secrets,)

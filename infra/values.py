@@ -1,0 +1,389 @@
+"""What one value of a setting must be: types with checks, each error with the rule that it breaks."""
+
+import ipaddress
+import math
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+from problems import Rule
+from pulumi_mlflow.core import uris
+
+MLFLOW_VERSION = "3.17.2"
+"""The version that this release is made for: options, migrations and memory differ from version to version."""
+
+EXAMPLE_HOST = "mlflow.example.com"
+EXAMPLE_ISSUER = "https://login.example.com/realms/team"
+
+_IDENTIFIER = re.compile(
+    r"[a-z_][a-z0-9_]{0,62}"
+)  # PostgreSQL's NAMEDATALEN is 64 with its closing zero
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, 2.1
+_LOGIN = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+_REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
+_OBJECT_URI = re.compile(
+    r"gs://[a-z0-9][a-z0-9._-]{1,220}(/[\w!.*'()-]+)*/?"
+    r"|wasbs://[a-z0-9-]+@[a-z0-9]+\.blob\.core\.windows\.net(/[\w!.*'()-]+)*/?"
+    r"|abfss://[a-z0-9-]+@[a-z0-9]+\.dfs\.core\.windows\.net(/[\w!.*'()-]+)*/?",
+    re.ASCII,
+)
+_WHOLE = re.compile(r"-?\d{1,18}")
+
+_RESERVED_DATABASES = {"postgres", "template0", "template1", "mysql", "sys", "information_schema"}
+_RESERVED_USERS = {"root", "mysql", "public", "rdsadmin"}
+_SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr")
+_SHARED_FOLDERS = (
+    "/",
+    "/home",
+    "/root",
+    "/tmp",  # noqa: S108 - refused, not used
+    "/var",
+    "/opt",
+    "/srv",
+    "/mnt",
+    "/media",
+    "/Users",
+)
+
+
+def _refuse(rule: Rule, message: str, mend: str | int | None = None) -> PydanticCustomError:
+    """The error of one of our rules.
+
+    Args:
+        rule: the rule.
+        message: what the value must be.
+        mend: a right value made from the wrong one; without it the mend is the key's example.
+    """
+    return PydanticCustomError(rule.value, "{message}", {"message": message, "mend": mend})
+
+
+def _whole(value: Any) -> Any:
+    """`pulumi config set` writes digits of a nested key as a number and of a top-level key as text."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refuse(Rule.WRONG_TYPE, "must be a whole number")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _refuse(Rule.WRONG_TYPE, "must be a number")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """Digits are text too: `pulumi config set --path` writes them as a number, and nobody quotes a version."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _refuse(Rule.WRONG_TYPE, "must be text, in quotes if it looks like a number")
+    return value
+
+
+def _pinned(value: str) -> str:
+    if value.strip().lower() == "latest":
+        raise _refuse(Rule.LATEST, "must be a version, and 'latest' is another one tomorrow")
+    return value
+
+
+def _this_release(value: str) -> str:
+    if value != MLFLOW_VERSION:
+        raise _refuse(
+            Rule.TRACKING_VERSION, f"must be {MLFLOW_VERSION}, which this release is made for"
+        )
+    return value
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    labels = text.lower().split(".")
+    return is_address(text) or (
+        len(text) <= 253  # noqa: PLR2004 - RFC 1035, 2.3.4, without length bytes
+        and all(_LABEL.fullmatch(label) for label in labels)
+        and not labels[-1].isdigit()  # what ends in a number is an address, and no right one
+    )
+
+
+def _check_host(rule: Rule, value: str) -> str:
+    if _is_host(value):
+        return value
+    bare = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://|[:/].*$", "", value.strip())
+    raise _refuse(
+        rule,
+        "must be a host name or address alone, such as mlflow.example.com, "
+        + ("and '*' would be every one" if "*" in value else "without scheme, port or path"),
+        bare if _is_host(bare) else EXAMPLE_HOST,
+    )
+
+
+def _allowed_host(value: str) -> str:
+    return _check_host(Rule.ALLOWED_HOST, value)
+
+
+def _public_host(value: str) -> str:
+    return _check_host(Rule.PUBLIC_HOST, value)
+
+
+def _bind(value: str) -> str:
+    if value == "localhost":
+        return "127.0.0.1"  # Docker publishes on addresses, not on names
+    if not is_address(value) or ipaddress.ip_address(value).is_multicast or "%" in value:
+        raise _refuse(Rule.BIND, "must be an IP address of the machine that publishes the port")
+    return value
+
+
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:  # noqa: PLR2004 - 16 bits
+        raise _refuse(Rule.PORT, "must be a port, 1-65535")
+    return value
+
+
+def _login_name(value: str) -> str:
+    if not _LOGIN.fullmatch(value):
+        raise _refuse(
+            Rule.LOGIN_NAME,
+            "must be 1-64 letters, digits or . _ @ + - (':' ends a name in htpasswd)",
+        )
+    return value
+
+
+def _identifier(rule: Rule, value: str, reserved: set[str]) -> str:
+    if not _IDENTIFIER.fullmatch(value):
+        raise _refuse(
+            rule, "must be 1-63 lower-case letters, digits or _, and start with a letter or _"
+        )
+    if value in reserved or value.startswith("pg_"):
+        raise _refuse(rule, "must not be a name that the database keeps for itself")
+    return value
+
+
+def _database_name(value: str) -> str:
+    return _identifier(Rule.DATABASE_NAME, value, _RESERVED_DATABASES)
+
+
+def _database_user(value: str) -> str:
+    return _identifier(Rule.DATABASE_USER, value, _RESERVED_USERS)
+
+
+def _overflow(value: int) -> int:
+    if value < 1:
+        raise _refuse(
+            Rule.MAX_OVERFLOW_ZERO, "must be ≥ 1, since MLflow ignores 0 and takes its default, 10"
+        )
+    return value
+
+
+def _bucket(value: str) -> str:
+    problem = uris.check_bucket(value)
+    if problem:
+        raise _refuse(Rule.BUCKET_NAME, problem)
+    return value
+
+
+def _data_dir(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise _refuse(
+            Rule.DATA_DIR_RELATIVE, "must be an absolute path without '..' ('~' is not expanded)"
+        )
+    mine = len(path.parts) == 3 and path.parts[1] in ("home", "Users")  # noqa: PLR2004 - /home/ada
+    if mine or str(path) in _SHARED_FOLDERS or str(path).startswith("//"):
+        raise _refuse(Rule.DATA_DIR_UNSAFE, "must be a folder of its own: a purge deletes it")
+    if any(path.is_relative_to(tree) for tree in _SYSTEM_TREES):
+        raise _refuse(Rule.DATA_DIR_UNSAFE, "must not lie in a folder of the system")
+    if re.search(r"[%?]", value):
+        raise _refuse(
+            Rule.DATA_DIR_UNSAFE, "must not hold % or ?, which MLflow takes for a part of a URI"
+        )
+    return value
+
+
+def _region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise _refuse(Rule.REGION, "must be an AWS region, such as eu-central-1")
+    return value
+
+
+def _vpc_cidr(value: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        network = ipaddress.IPv4Network("0.0.0.0/0")
+    if not network.is_private or not 16 <= network.prefixlen <= 24:  # noqa: PLR2004 - see the message
+        raise _refuse(
+            Rule.VPC_CIDR,
+            "must be a private IPv4 block from /16 (AWS's largest) to /24 (room for our subnets)",
+        )
+    return value
+
+
+def _namespace(value: str) -> str:
+    if not _LABEL.fullmatch(value) or value == "default" or value.startswith("kube-"):
+        raise _refuse(
+            Rule.NAMESPACE,
+            "must be a DNS label (a-z, 0-9, -, at most 63 characters), and none of Kubernetes' own",
+        )
+    return value
+
+
+def _database_host(value: str) -> str:
+    return _check_host(Rule.DATABASE_HOST, value)
+
+
+def _nfs_server(value: str) -> str:
+    return _check_host(Rule.NFS, value)
+
+
+def _nfs_path(value: str) -> str:
+    if not value.startswith("/") or re.search(r"[\s,:]", value):
+        raise _refuse(Rule.NFS, "must be an absolute path without spaces, commas and colons")
+    return value
+
+
+def _nfs_options(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+(=[\w.:-]+)?(,[a-z0-9_]+(=[\w.:-]+)?)*", value):
+        raise _refuse(Rule.NFS, "must be mount options between commas, such as rw,nfsvers=4.2")
+    return value
+
+
+def _email_domain(value: str) -> str:
+    return _check_host(Rule.EMAIL_DOMAIN, value)
+
+
+def _url(rule: Rule, value: str, *, path: bool, mend: str) -> str:
+    """An http(s) URL with a host, and nothing that a log should not show."""
+    parts = urlsplit(value)
+    try:
+        good = (
+            parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+        )
+    except ValueError:
+        good = False
+    rest = parts.query or parts.fragment or parts.username or parts.password
+    if not good or rest or (parts.path.strip("/") and not path):
+        raise _refuse(
+            rule,
+            "must be a URL with http:// or https:// and a host"
+            + (", without login and query" if path else ", without login, path and query"),
+            mend,
+        )
+    return value.rstrip("/") if not path else value
+
+
+def _endpoint_url(value: str) -> str:
+    return _url(Rule.ENDPOINT_URL, value, path=False, mend="https://s3.example.com")
+
+
+def _public_url(value: str) -> str:
+    return _url(Rule.PUBLIC_URL, value, path=False, mend="http://172.17.0.1:9000")
+
+
+def _issuer(value: str) -> str:
+    url = _url(Rule.OIDC_ISSUER, value, path=True, mend=EXAMPLE_ISSUER)
+    host = urlsplit(url).hostname or ""
+    private = is_address(host) and not ipaddress.ip_address(host).is_global
+    if url.startswith("http://") and not (private or "." not in host):
+        raise _refuse(
+            Rule.OIDC_ISSUER,
+            "must be https:// unless the provider is in a private network",
+            "https://" + url.removeprefix("http://"),
+        )
+    return url
+
+
+def _prefix(value: str) -> str:
+    try:
+        uris.artifact_uri("s3", "mlflow", value)
+    except ValueError:
+        raise _refuse(
+            Rule.PREFIX, "must be letters, digits and !-_.*'() between slashes", "mlflow"
+        ) from None
+    return value.strip("/")
+
+
+def _artifact_uri(value: str) -> str:
+    if not _OBJECT_URI.fullmatch(value):
+        raise _refuse(
+            Rule.ARTIFACT_URI,
+            "must be gs://bucket/path, wasbs://container@account.blob.core.windows.net/path or "
+            "abfss://container@account.dfs.core.windows.net/path",
+        )
+    return value
+
+
+def _docker_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,127}", value, re.ASCII):
+        raise _refuse(
+            Rule.NETWORK_NAME, "must be the name of a Docker network (letters, digits, _.-)"
+        )
+    if value in ("host", "none", "bridge", "default"):
+        raise _refuse(
+            Rule.NETWORK_NAME,
+            "must be a network of its own, since Docker's built-in ones have no DNS",
+        )
+    return value
+
+
+def _encrypted(value: Any) -> Any:
+    """What `pulumi config set --secret` wrote comes as a SecretStr, anything else stands there in plain."""
+    if not isinstance(value, SecretStr):
+        raise _refuse(Rule.SECRET_PLAIN, "stands unencrypted in the file")
+    if not value.get_secret_value():
+        raise _refuse(Rule.SECRET_PLAIN, "must not be empty")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise _refuse(Rule.WRONG_TYPE, "must be true or false")
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Secret = Annotated[SecretStr, BeforeValidator(_encrypted)]
+Number = Annotated[float, BeforeValidator(_number)]
+Text = Annotated[str, BeforeValidator(_text)]
+Version = Annotated[Text, AfterValidator(_pinned)]
+AllowedHost = Annotated[Text, AfterValidator(_allowed_host)]
+ArtifactUri = Annotated[Text, AfterValidator(_artifact_uri)]
+Bind = Annotated[Text, AfterValidator(_bind)]
+Bucket = Annotated[Text, AfterValidator(_bucket)]
+DataDir = Annotated[Text, AfterValidator(_data_dir)]
+DatabaseHost = Annotated[Text, AfterValidator(_database_host)]
+DatabaseName = Annotated[Text, AfterValidator(_database_name)]
+DatabaseUser = Annotated[Text, AfterValidator(_database_user)]
+DockerName = Annotated[Text, AfterValidator(_docker_name)]
+EmailDomain = Annotated[Text, AfterValidator(_email_domain)]
+EndpointUrl = Annotated[Text, AfterValidator(_endpoint_url)]
+Issuer = Annotated[Text, AfterValidator(_issuer)]
+LoginName = Annotated[Text, AfterValidator(_login_name)]
+Namespace = Annotated[Text, AfterValidator(_namespace)]
+NfsOptions = Annotated[Text, AfterValidator(_nfs_options)]
+NfsPath = Annotated[Text, AfterValidator(_nfs_path)]
+NfsServer = Annotated[Text, AfterValidator(_nfs_server)]
+Overflow = Annotated[Whole, AfterValidator(_overflow)]
+Port = Annotated[Whole, AfterValidator(_port)]
+Prefix = Annotated[Text, AfterValidator(_prefix)]
+PublicHost = Annotated[Text, AfterValidator(_public_host)]
+PublicUrl = Annotated[Text, AfterValidator(_public_url)]
+Region = Annotated[Text, AfterValidator(_region)]
+ThisRelease = Annotated[Version, AfterValidator(_this_release)]
+VpcCidr = Annotated[Text, AfterValidator(_vpc_cidr)]
