@@ -383,7 +383,8 @@ class Artifacts(Section):
     )
     bucket: Bucket = Field(
         "mlflow",
-        description="Name of the bucket; S3 itself wants one that nobody else in the world has.",
+        description="Name of the bucket; `default` for minio unless given. S3 itself wants one that nobody else in "
+        "the world has.",
         examples=["mlflow"],
         json_schema_extra=_for(*SERVERS),
     )

@@ -44,6 +44,7 @@ from problems import (
     is_secret,
 )
 from pulumi_mlflow.contracts import Engine
+from pulumi_mlflow.core import stores
 from rules import files
 
 __all__ = [
@@ -238,6 +239,9 @@ def _filled(tree: Mapping[str, Any], auto_images: Images) -> dict[str, Any]:
     database = filled["database"]
     engines = [engine for engine in Engine if engine.value == database["engine"]]
     database.setdefault("version", rules.VERSIONS[(engines or [Engine.POSTGRESQL])[0]][0])
+    artifacts = filled["artifacts"]
+    if artifacts["store"] == Store.MINIO.value:
+        artifacts.setdefault("bucket", stores.default_bucket(Store.MINIO.value))
     if filled.get("images", Images.AUTO.value) == Images.AUTO.value and runtime is Runtime.DOCKER:
         filled["images"] = auto_images.value
     return filled

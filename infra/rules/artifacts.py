@@ -9,8 +9,8 @@ from pulumi_mlflow.core import stores, urls
 
 from .database import HOST_OF_CONTAINERS
 
-OWN = (Store.VERSITYGW, Store.MINIO)
-"""Stores that the docker runtime makes and that listen on a port."""
+OWN = tuple(store for store in Store if stores.abilities(store.value).runs_here)
+"""Stores that a stack runs itself, and that listen on a port."""
 
 OBJECTS = {Store.GCS: ("gs",), Store.AZURE: ("wasbs", "abfss")}
 """Stores named by a URI → its schemes."""
@@ -127,34 +127,44 @@ def _named(settings: Settings) -> Iterator[Problem]:
 
 
 def _modes(settings: Settings) -> Iterator[Problem]:
-    artifacts, store = settings.artifacts, settings.artifacts.store
-    multipart: Path = ("artifacts", "multipart")
-    if artifacts.mode is ArtifactMode.DIRECT and store is Store.FOLDER:
+    artifacts, store = settings.artifacts, settings.artifacts.store.value
+    if reason := stores.check_mode(store, artifacts.mode.value):
+        path: Path = ("artifacts", "mode")
         yield Problem(
             Rule.DIRECT_STORE,
-            ("artifacts", "mode"),
-            'must be proxied for folder, which clients cannot reach (got "direct")',
-            Put(("artifacts", "mode"), ArtifactMode.PROXIED.value),
+            path,
+            f'{reason} (got "{artifacts.mode.value}")',
+            Put(path, ArtifactMode.PROXIED.value),
         )
-    elif artifacts.multipart and artifacts.mode is ArtifactMode.DIRECT:
-        yield Problem(
-            Rule.MULTIPART_DIRECT,
-            multipart,
-            "must be false in direct mode, where clients have the store's keys (got true)",
-            Put(multipart, value=False),
-        )
-    elif artifacts.multipart and store not in (*OWN, Store.S3):
-        yield Problem(
-            Rule.MULTIPART_STORE,
-            multipart,
-            f"must be false for {store.value}; stores that speak S3 have it (got true)",
-            Put(multipart, value=False),
-        )
+
+
+def _multipart(settings: Settings) -> Iterator[Problem]:
+    artifacts, store = settings.artifacts, settings.artifacts.store.value
+    if not artifacts.multipart or not _docker(settings):
+        return
+    url = artifacts.public_url or _existing_url(settings)
+    reason = stores.check_multipart(store, artifacts.mode.value, url)
+    if not reason:
+        return
+    path: Path = ("artifacts", "multipart")
+    if not stores.abilities(store).speaks_s3:
+        yield Problem(Rule.MULTIPART_STORE, path, f"{reason} (got true)", Put(path, value=False))
+    elif artifacts.mode is ArtifactMode.DIRECT:
+        yield Problem(Rule.MULTIPART_DIRECT, path, f"{reason} (got true)", Put(path, value=False))
+    elif store in OWN:
+        mend = Put(("artifacts", "public_url"), f"http://{_BRIDGE}:{artifacts.port}")
+        shown = "" if artifacts.public_url else " (got true)"
+        yield Problem(Rule.MULTIPART_URL, path, f"{reason}{shown}", mend)
+
+
+def _existing_url(settings: Settings) -> str:
+    existing = settings.artifacts.existing
+    return (existing.endpoint_url or "") if existing else ""
 
 
 def _public_url(settings: Settings) -> Iterator[Problem]:
-    artifacts, path = settings.artifacts, ("artifacts", "public_url")
-    url = artifacts.public_url
+    artifacts = settings.artifacts
+    url, path = artifacts.public_url, ("artifacts", "public_url")
     if url is not None and not published(settings):
         yield _unused(
             Rule.PUBLIC_URL_UNUSED, path, "while clients do not use the store of this stack", url
@@ -165,21 +175,6 @@ def _public_url(settings: Settings) -> Iterator[Problem]:
             ("artifacts", "port"),
             f"must be {urls.port_of(url)}, the port of artifacts.public_url (got {artifacts.port})",
             Put(("artifacts", "port"), urls.port_of(url)),
-        )
-    if not (
-        artifacts.multipart and artifacts.store in OWN and artifacts.mode is ArtifactMode.PROXIED
-    ):
-        return
-    shared = url or f"http://{settings.access.bind}:{artifacts.port}"
-    host = urls.host_of(shared)
-    if urls.is_loopback(host):
-        shown = f'"{url}"' if url else "nothing"
-        yield Problem(
-            Rule.MULTIPART_URL,
-            path,
-            "must be a URL under which both the server's container and the clients reach the store, such as one "
-            f"with the engine's own address, and loopback is none (got {shown})",
-            Put(path, f"http://{_BRIDGE}:{artifacts.port}"),
         )
 
 
@@ -234,4 +229,4 @@ def _abilities(settings: Settings) -> Iterator[Problem]:
         yield Problem(Rule.ENCRYPTION, path, f'{reason} (got "{wanted.value}")', Drop(path))
 
 
-CHECKS = (_existing, _named, _modes, _public_url, _ports, _abilities)
+CHECKS = (_existing, _named, _modes, _multipart, _public_url, _ports, _abilities)

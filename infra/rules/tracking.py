@@ -50,6 +50,7 @@ def _connections(settings: Settings) -> Iterator[Problem]:
         database.pool_size,
         database.max_overflow,
         database.max_connections,
+        pooled=database.pgbouncer,
     )
     if problem:
         path = ("database", "max_connections")
@@ -59,8 +60,12 @@ def _connections(settings: Settings) -> Iterator[Problem]:
 def _fewer_or_more(settings: Settings) -> Put:
     """More connections where that is reasonable, else less of what is furthest over its usual value."""
     tracking, database = settings.tracking, settings.database
-    needed = budgets.CONNECTION_HEADROOM + budgets.server_connections(
-        tracking.workers, tracking.replicas, database.pool_size, database.max_overflow
+    needed = budgets.database_connections(
+        tracking.workers,
+        tracking.replicas,
+        database.pool_size,
+        database.max_overflow,
+        pooled=database.pgbouncer,
     )
     if needed <= _MOST_CONNECTIONS:
         return Put(("database", "max_connections"), math.ceil(needed / 10) * 10)
