@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from problems import Rule
-from pulumi_mlflow.core import uris
+from pulumi_mlflow.core import uris, urls
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -101,18 +101,9 @@ def _this_release(value: str) -> str:
     return value
 
 
-def is_address(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_host(text: str) -> bool:
     labels = text.lower().split(".")
-    return is_address(text) or (
+    return urls.is_address(text) or (
         len(text) <= 253  # noqa: PLR2004 - RFC 1035, 2.3.4, without length bytes
         and all(_LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()  # what ends in a number is an address, and no right one
@@ -142,7 +133,7 @@ def _public_host(value: str) -> str:
 def _bind(value: str) -> str:
     if value == "localhost":
         return "127.0.0.1"  # Docker publishes on addresses, not on names
-    if not is_address(value) or ipaddress.ip_address(value).is_multicast or "%" in value:
+    if not urls.is_address(value) or ipaddress.ip_address(value).is_multicast or "%" in value:
         raise _refuse(Rule.BIND, "must be an IP address of the machine that publishes the port")
     return value
 
@@ -296,7 +287,7 @@ def _public_url(value: str) -> str:
 def _issuer(value: str) -> str:
     url = _url(Rule.OIDC_ISSUER, value, path=True, mend=EXAMPLE_ISSUER)
     host = urlsplit(url).hostname or ""
-    private = is_address(host) and not ipaddress.ip_address(host).is_global
+    private = urls.is_address(host) and not ipaddress.ip_address(host).is_global
     if url.startswith("http://") and not (private or "." not in host):
         raise _refuse(
             Rule.OIDC_ISSUER,

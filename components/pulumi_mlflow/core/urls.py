@@ -41,6 +41,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def url_host(address: str) -> str:
     """An address to listen on as the host of a URL: IPv6 in brackets, 'all addresses' as loopback."""
     try:

@@ -1,0 +1,310 @@
+"""The docker runtime: picks a component for each role and wires their endpoints together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pydantic import SecretStr
+
+from models import ArtifactMode, FrontTls, Settings, Store
+from pulumi_mlflow.component import default_deployment
+from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, Engine
+from pulumi_mlflow.core import stores, urls
+from pulumi_mlflow.docker.artifacts import DockerArtifactFolder, DockerArtifactStore
+from pulumi_mlflow.docker.database import DockerDatabase
+from pulumi_mlflow.docker.images import DockerImages
+from pulumi_mlflow.docker.network import DockerNetwork
+from pulumi_mlflow.docker.pooler import DockerPooler
+from pulumi_mlflow.docker.proxy import DockerAuthProxy
+from pulumi_mlflow.docker.sqlite import DockerSqlite
+from pulumi_mlflow.docker.tracking import DockerTrackingServer
+from pulumi_mlflow.existing import existing_artifacts, existing_database
+from rules.access import OIDC, RBAC
+from rules.artifacts import OBJECTS, OWN, published
+from rules.files import read
+from settings import ROOT
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A database or store: how it is used, and what the operations need to know of it."""
+
+    endpoint: Any
+    ops: Any
+
+
+def compose(settings: Settings) -> None:
+    """Register the components and export what users and the operations need."""
+    images, network = _images(settings), _network(settings)
+    database = _database(settings, images, network)
+    pooled = _pooled(settings, images, network, database.endpoint)
+    artifacts = _artifacts(settings, images, network)
+    server = _server(settings, images, network, database.endpoint, pooled, artifacts.endpoint)
+    proxy = _proxy(settings, images, network, server)
+    pulumi.export("tracking_uri", proxy.endpoint["public_url"])
+    _export_logins(settings, server, proxy)
+    if settings.artifacts.mode is ArtifactMode.DIRECT:
+        pulumi.export("store", _clients_store(artifacts.endpoint))
+    if settings.access.tls is FrontTls.SELF_SIGNED:
+        pulumi.export("ca", proxy.ca)
+    pulumi.export(
+        "ops",
+        {
+            "engine": settings.database.engine.value,
+            "deployment": default_deployment(),
+            "network": network.network,
+            "database": database.ops,
+            "artifacts": artifacts.ops,
+            "tracking": server.ops,
+        },
+    )
+
+
+def _images(settings: Settings) -> DockerImages:
+    database, artifacts = settings.database, settings.artifacts
+    args: Any = {
+        "source": settings.images.value,
+        "extras": stores.extras(
+            artifacts.store.value, tuple(extra.value for extra in settings.tracking.extras)
+        ),
+        "pgbouncer": database.pgbouncer,
+        "oidc": settings.access.auth in OIDC,
+    }
+    if database.engine is not Engine.SQLITE and database.existing is None:
+        args["database_engine"] = database.engine.value
+        args["database_version"] = database.version
+    if artifacts.store in OWN:
+        args["store"] = artifacts.store.value
+    return DockerImages("images", args)
+
+
+def _network(settings: Settings) -> DockerNetwork:
+    return DockerNetwork(
+        "network", {"existing": settings.network.existing if settings.network else None}
+    )
+
+
+def _database(settings: Settings, images: DockerImages, network: DockerNetwork) -> _Made:
+    database = settings.database
+    if database.engine is Engine.SQLITE:
+        file = DockerSqlite("database", {})
+        return _Made(file.endpoint, file.ops)
+    if database.existing is not None:
+        there = database.existing
+        endpoint = existing_database(
+            "database",
+            engine=database.engine.value,
+            host=there.host,
+            port=there.port,
+            database=database.name,
+            username=database.username,
+            password=_typed(settings.database_password),
+            tls_mode=there.tls_mode.value,
+            ca=read(ROOT, there.ca_file) if there.ca_file else None,
+        )
+        return _Made(endpoint, {"engine": database.engine.value, "existing": True})
+    server = DockerDatabase(
+        "database",
+        {
+            "network": network.network,
+            "image": images.database,
+            "engine": database.engine.value,
+            "version": database.version,
+            "name": database.name,
+            "username": database.username,
+            "max_connections": database.max_connections,
+            "memory_mb": database.memory_mb,
+        },
+    )
+    return _Made(server.endpoint, server.ops)
+
+
+def _pooled(
+    settings: Settings, images: DockerImages, network: DockerNetwork, database: DatabaseEndpoint
+) -> DatabaseEndpoint:
+    """The database as the server's workers use it."""
+    if not settings.database.pgbouncer:
+        return database
+    pooler = DockerPooler(
+        "pooler", {"network": network.network, "image": images.pooler, "database": database}
+    )
+    return pooler.endpoint
+
+
+def _artifacts(settings: Settings, images: DockerImages, network: DockerNetwork) -> _Made:
+    artifacts = settings.artifacts
+    if artifacts.store is Store.FOLDER:
+        nfs = artifacts.nfs
+        folder = DockerArtifactFolder(
+            "artifacts",
+            {
+                "image": images.tracking,
+                "nfs": {"server": nfs.server, "path": nfs.path, "options": nfs.options}
+                if nfs
+                else None,
+            },
+        )
+        return _Made(folder.endpoint, folder.ops)
+    if artifacts.store in OBJECTS:
+        endpoint = existing_artifacts("artifacts", uri=str(artifacts.uri))
+        return _Made(endpoint, {"store": artifacts.store.value, "existing": True})
+    if artifacts.store is Store.S3:
+        return _existing_bucket(settings)
+    public = urls.host_of(artifacts.public_url) if artifacts.public_url else ""
+    store = DockerArtifactStore(
+        "artifacts",
+        {
+            "network": network.network,
+            "image": images.artifacts,
+            "job_image": images.tracking,
+            "store": artifacts.store.value,
+            "bucket": artifacts.bucket,
+            "memory_mb": artifacts.memory_mb,
+            "publish": published(settings),
+            "bind": public if urls.is_address(public) else settings.access.bind,
+            "port": artifacts.port,
+            "console_port": artifacts.console_port if artifacts.store is Store.MINIO else None,
+            "public_url": artifacts.public_url,
+            "multipart": artifacts.multipart,
+            "expire_multipart_days": artifacts.expire_multipart_days,
+            "encryption": artifacts.encryption.value,
+        },
+    )
+    return _Made(store.endpoint, store.ops)
+
+
+def _existing_bucket(settings: Settings) -> _Made:
+    artifacts, there = settings.artifacts, settings.artifacts.existing
+    if there is None:
+        raise ValueError("artifacts.existing: missing, and the rules have let it pass")
+    endpoint = existing_artifacts(
+        "artifacts",
+        uri="/".join(("s3:/", artifacts.bucket, *([there.prefix] if there.prefix else []))),
+        endpoint_url=there.endpoint_url,
+        public_endpoint_url=there.endpoint_url,
+        region=there.region,
+        access_key=_typed(settings.artifacts_access_key),
+        secret_key=_typed(settings.artifacts_secret_key),
+        ca=read(ROOT, there.ca_file) if there.ca_file else None,
+    )
+    return _Made(endpoint, {"store": artifacts.store.value, "existing": True})
+
+
+def _server(
+    settings: Settings,
+    images: DockerImages,
+    network: DockerNetwork,
+    database: DatabaseEndpoint,
+    pooled: DatabaseEndpoint,
+    artifacts: ArtifactEndpoint,
+) -> DockerTrackingServer:
+    tracking, access, store = settings.tracking, settings.access, settings.artifacts
+    return DockerTrackingServer(
+        "tracking",
+        {
+            "network": network.network,
+            "image": images.tracking,
+            "database": pooled,
+            "migration_database": database,
+            "artifacts": artifacts,
+            "artifact_mode": store.mode.value,
+            "multipart": store.multipart,
+            "scratch_mb": tracking.scratch_mb
+            or stores.scratch_mb(store.store.value, store.mode.value, multipart=store.multipart),
+            "allowed_hosts": [urls.url_host(access.bind), *tracking.allowed_hosts, *access.hosts],
+            "workers": tracking.workers,
+            "pool_size": settings.database.pool_size,
+            "max_overflow": settings.database.max_overflow,
+            "memory_mb": tracking.memory_mb,
+            "cpus": tracking.cpus,
+            "auth": access.auth.value if access.auth in RBAC else AuthMode.NONE.value,
+            "permissions": _permissions(settings),
+        },
+    )
+
+
+def _permissions(settings: Settings) -> Any:
+    permissions, oidc = settings.access.permissions, settings.access.oidc
+    chosen: dict[str, Any] = {"admin_groups": oidc.admin_groups if oidc else []}
+    if permissions is not None:
+        chosen["default"] = permissions.default.value
+        chosen["groups"] = {group: held.value for group, held in permissions.groups.items()}
+    return chosen
+
+
+def _proxy(
+    settings: Settings, images: DockerImages, network: DockerNetwork, server: DockerTrackingServer
+) -> DockerAuthProxy:
+    access = settings.access
+    args: Any = {
+        "network": network.network,
+        "image": images.proxy,
+        "tracking": server.endpoint,
+        "auth": access.auth.value,
+        "username": access.username,
+        "users": access.users,
+        "bind": access.bind,
+        "port": access.port,
+        "hosts": access.hosts,
+        "rate_limit": access.rate_limit,
+        "cache": access.cache,
+        "multipart": settings.artifacts.multipart,
+    }
+    if network.shared is not None:
+        args["shared_network"] = network.shared
+    if access.tls is FrontTls.SELF_SIGNED:
+        args["self_signed"] = True
+    elif access.tls is FrontTls.FILES:
+        args["tls"] = {
+            "certificate": read(ROOT, str(access.tls_certificate)),
+            "key": pulumi.Output.secret(read(ROOT, str(access.tls_key))),
+        }
+    if access.auth in OIDC and access.oidc is not None:
+        oidc = access.oidc
+        args["oidc_image"] = images.oidc
+        args["oidc"] = {
+            "issuer": oidc.issuer,
+            "client_id": oidc.client_id,
+            "client_secret": _typed(settings.oidc_client_secret),
+            "audiences": oidc.audiences,
+            "scopes": oidc.scopes,
+            "groups_claim": oidc.groups_claim,
+            "allowed_groups": oidc.allowed_groups,
+            "email_domains": oidc.email_domains,
+            **({"ca": read(ROOT, oidc.ca_file)} if oidc.ca_file else {}),
+        }
+    return DockerAuthProxy("proxy", args)
+
+
+def _typed(secret: SecretStr | None) -> pulumi.Output[str]:
+    """A secret of the stack's file; the rules have seen to it that it is there."""
+    if secret is None:
+        raise ValueError("a secret is missing, and the rules have let it pass")
+    return pulumi.Output.secret(secret.get_secret_value())
+
+
+def _export_logins(
+    settings: Settings, server: DockerTrackingServer, proxy: DockerAuthProxy
+) -> None:
+    access = settings.access
+    if access.auth is AuthMode.BASIC:
+        pulumi.export("username", access.username)
+        pulumi.export("password", proxy.password)
+        if access.users:
+            pulumi.export("users", proxy.passwords)
+    elif access.auth in RBAC:
+        pulumi.export("username", server.admin_username)
+        pulumi.export("password", server.admin_password)
+
+
+def _clients_store(endpoint: ArtifactEndpoint) -> dict[str, Any]:
+    """What a client needs that uses the store itself."""
+    wanted = {
+        "uri": "uri",
+        "endpoint_url": "public_endpoint_url",
+        "region": "region",
+        "access_key": "access_key",
+        "secret_key": "secret_key",
+    }
+    known: dict[str, Any] = dict(endpoint)
+    return {name: known[key] for name, key in wanted.items() if key in known}
