@@ -80,7 +80,10 @@ class Workspace:
         self.backend.mkdir(parents=True)
         (self.folder / "passphrase").write_text("correct horse")
         for file in ROOT.glob("Pulumi*.yaml"):
-            shutil.copy(file, self.folder)
+            # Without the salt, which belongs to this machine's own passphrase.
+            lines = file.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+            (self.folder / file.name).write_text("".join(kept))
         shutil.copytree(
             program, self.folder / "infra", ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -95,7 +98,12 @@ class Workspace:
         }
 
     def run(
-        self, *command: str, ok: bool | None = True, seconds: float = 300, **environment: str
+        self,
+        *command: str,
+        ok: bool | None = True,
+        seconds: float = 300,
+        typed: str = "",
+        **environment: str,
     ) -> str:
         """Run a program in the project's folder.
 
@@ -103,6 +111,7 @@ class Workspace:
             command: program and arguments.
             ok: what to demand: success, failure, or (None) neither.
             seconds: how long it may take.
+            typed: what it reads from its standard input.
             environment: further variables.
 
         Returns:
@@ -112,7 +121,7 @@ class Workspace:
             command,
             cwd=self.folder,
             env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
+            input=typed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -235,6 +235,35 @@ def test_ingredients_that_set_up_has_not_made(engine, monkeypatch, tmp_path):
     preflight.preflight(docker())
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"database": '{"engine": "mysql"}'}, {"mysql-*.tar.gz", "versitygw-*"}),
+        ({"database": '{"engine": "mariadb"}'}, {"versitygw-*"}),
+        ({"artifacts": '{"store": "minio"}'}, {"minio-*"}),
+        ({"artifacts": '{"store": "folder"}'}, set()),
+        (
+            {
+                "access": '{"auth": "oidc", "oidc": {"issuer": "https://id.test", "client_id": "x"}}',
+                "oidc_client_secret": "x" * 32,
+            },
+            {"oauth2-proxy-*", "versitygw-*"},
+        ),
+    ],
+    ids=["mysql", "mariadb", "minio", "folder", "oidc"],
+)
+def test_only_ingredients_of_what_the_stack_runs_are_wanted(
+    engine, monkeypatch, tmp_path, settings, wanted
+):
+    monkeypatch.setenv("PULUMI_MLFLOW_CACHE", str(tmp_path))
+    raw = {"runtime": "docker", "images": "build", **settings}
+    built = load("stack", raw, secret_keys={"oidc_client_secret"})
+
+    named = {word.rpartition("/")[2] for word in refusal(built).split() if "/images/" in word}
+
+    assert named == {"rootfs-*.tar", *wanted}
+
+
 def test_ingredients_that_set_up_has_made(engine, monkeypatch, tmp_path):
     monkeypatch.setenv("PULUMI_MLFLOW_CACHE", str(tmp_path))
     for name in ("rootfs-bookworm-amd64-1.tar", "versitygw-1.8.0"):
