@@ -10,7 +10,11 @@ from models import ArtifactMode, FrontTls, Settings, Store
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, Engine
 from pulumi_mlflow.core import stores, urls
-from pulumi_mlflow.docker.artifacts import DockerArtifactFolder, DockerArtifactStore
+from pulumi_mlflow.docker.artifacts import (
+    DockerArtifactFolder,
+    DockerArtifactStore,
+    DockerExistingArtifacts,
+)
 from pulumi_mlflow.docker.database import DockerDatabase
 from pulumi_mlflow.docker.images import DockerImages
 from pulumi_mlflow.docker.network import DockerNetwork
@@ -147,9 +151,9 @@ def _artifacts(settings: Settings, images: DockerImages, network: DockerNetwork)
         return _Made(folder.endpoint, folder.ops)
     if artifacts.store in OBJECTS:
         endpoint = existing_artifacts("artifacts", uri=str(artifacts.uri))
-        return _Made(endpoint, {"store": artifacts.store.value, "existing": True})
+        return _proved(settings, images, network, endpoint)
     if artifacts.store is Store.S3:
-        return _existing_bucket(settings)
+        return _proved(settings, images, network, _existing_bucket(settings))
     public = urls.host_of(artifacts.public_url) if artifacts.public_url else ""
     store = DockerArtifactStore(
         "artifacts",
@@ -158,7 +162,8 @@ def _artifacts(settings: Settings, images: DockerImages, network: DockerNetwork)
             "image": images.artifacts,
             "job_image": images.tracking,
             "store": artifacts.store.value,
-            "bucket": artifacts.bucket,
+            # Unless given, what users of that store expect.
+            "bucket": artifacts.bucket if "bucket" in artifacts.model_fields_set else None,
             "memory_mb": artifacts.memory_mb,
             "publish": published(settings),
             "bind": public if urls.is_address(public) else settings.access.bind,
@@ -173,11 +178,31 @@ def _artifacts(settings: Settings, images: DockerImages, network: DockerNetwork)
     return _Made(store.endpoint, store.ops)
 
 
-def _existing_bucket(settings: Settings) -> _Made:
+def _proved(
+    settings: Settings, images: DockerImages, network: DockerNetwork, endpoint: ArtifactEndpoint
+) -> _Made:
+    """A store of others, once it was seen to work."""
+    artifacts = settings.artifacts
+    proved = DockerExistingArtifacts(
+        "artifacts",
+        {
+            "network": network.network,
+            "image": images.tracking,
+            "artifacts": endpoint,
+            "store": artifacts.store.value,
+            "multipart": artifacts.multipart,
+            "expire_multipart_days": artifacts.expire_multipart_days,
+            "encryption": artifacts.encryption.value,
+        },
+    )
+    return _Made(proved.endpoint, proved.ops)
+
+
+def _existing_bucket(settings: Settings) -> ArtifactEndpoint:
     artifacts, there = settings.artifacts, settings.artifacts.existing
     if there is None:
         raise ValueError("artifacts.existing: missing, and the rules have let it pass")
-    endpoint = existing_artifacts(
+    return existing_artifacts(
         "artifacts",
         uri="/".join(("s3:/", artifacts.bucket, *([there.prefix] if there.prefix else []))),
         endpoint_url=there.endpoint_url,
@@ -187,7 +212,6 @@ def _existing_bucket(settings: Settings) -> _Made:
         secret_key=_typed(settings.artifacts_secret_key),
         ca=read(ROOT, there.ca_file) if there.ca_file else None,
     )
-    return _Made(endpoint, {"store": artifacts.store.value, "existing": True})
 
 
 def _server(
@@ -307,4 +331,8 @@ def _clients_store(endpoint: ArtifactEndpoint) -> dict[str, Any]:
         "secret_key": "secret_key",
     }
     known: dict[str, Any] = dict(endpoint)
-    return {name: known[key] for name, key in wanted.items() if key in known}
+    return {
+        name: pulumi.Output.secret(known[key]) if key.endswith("_key") else known[key]
+        for name, key in wanted.items()
+        if key in known
+    }

@@ -14,6 +14,7 @@ from requests import RequestException
 from models import Images, Runtime, Settings
 from problems import Put
 from pulumi_mlflow.component import default_deployment
+from pulumi_mlflow.contracts import AuthMode
 
 OLDEST_API = (1, 41)
 """Engine 20.10, the oldest that this release was tried on."""
@@ -21,7 +22,6 @@ OLDEST_API = (1, 41)
 _DEPLOYMENT = "pulumi-mlflow/deployment"
 _SECONDS = 5
 _LAST_PORT = 65535
-_INGREDIENTS = ("rootfs-*.tar", "versitygw-*")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _START = "python3 toolchain/setup.py engine start"
 
@@ -60,7 +60,7 @@ def _check_docker(settings: Settings) -> None:
     finally:
         client.close()
     if settings.images is Images.BUILD:
-        _check_ingredients()
+        _check_ingredients(settings)
 
 
 def _engine() -> docker.DockerClient:
@@ -157,13 +157,16 @@ def _port_taken(settings: Settings, holder: str, is_free: Callable[[int], bool])
     )
 
 
-def _check_ingredients() -> None:
-    from pulumi_mlflow.docker.images import cache_folder  # noqa: PLC0415 - loads the provider's SDK
+def _check_ingredients(settings: Settings) -> None:
+    from pulumi_mlflow.docker.images import missing_ingredients  # noqa: PLC0415 - loads the provider's SDK
 
-    folder = cache_folder() / "images"
-    missing = [pattern for pattern in _INGREDIENTS if not any(folder.glob(pattern))]
-    if missing:
+    database, artifacts = settings.database, settings.artifacts
+    kinds = [] if database.existing else [database.engine.value]
+    kinds += [] if artifacts.existing else [artifacts.store.value]
+    if settings.access.auth in (AuthMode.OIDC, AuthMode.OIDC_MLFLOW):
+        kinds.append("oauth2-proxy")
+    if missing := missing_ingredients(kinds):
         raise PreflightError(
-            f"images: {' and '.join(str(folder / pattern) for pattern in missing)} missing, and "
+            f"images: {' and '.join(map(str, missing))} missing, and "
             f"images are built from packages here; make setup STACK={pulumi.get_stack()}"
         )

@@ -17,6 +17,11 @@ from settings import load
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def generated(name):
+    """How the value of a generated secret starts here: letters only, as real ones have no signs either."""
+    return f"{name}value".replace("-", "")
+
+
 class Recorder(Mocks):
     """Remembers all that was registered; outputs are the inputs, with what a provider would add."""
 
@@ -25,7 +30,9 @@ class Recorder(Mocks):
 
     def new_resource(self, args: MockResourceArgs):
         self.seen.append(args)
-        added = {"value": f"{args.name}-value"} if args.typ.endswith("GeneratedSecret") else {}
+        added = {}
+        if args.typ.endswith("GeneratedSecret"):
+            added["value"] = generated(args.name).ljust(int(args.inputs["length"]), "0")
         added |= {"image_id": f"sha256:{args.name}", "volume": f"{args.name}-volume"}
         return f"{args.name}-id", {**args.inputs, **added}
 
@@ -41,9 +48,11 @@ def raw(stack):
     }
 
 
-def composed(stack, changes=None):
-    """Resources, exports and secret exports of a stack."""
-    settings = load(stack, {**raw(stack), **(changes or {})}, root=ROOT)
+def composed(stack, changes=None, typed=()):
+    """Resources, exports and secret exports of a stack; values that start with `typed` are encrypted in its file."""
+    given = {**raw(stack), **(changes or {})}
+    secret = [key for key, text in given.items() if text.startswith(tuple(typed))]
+    settings = load(stack, given, root=ROOT, secret_keys=secret)
     recorder = Recorder()
     exports = {}
 
@@ -158,8 +167,8 @@ def test_every_container_waits_for_its_health(dev):
 
 def test_no_secret_stands_in_a_container(dev):
     seen, _ = dev
-    secrets = {f"{item.name}-value" for item in seen if item.typ.endswith("GeneratedSecret")}
-    assert len(secrets) == 6
+    secrets = {generated(item.name) for item in seen if item.typ.endswith("GeneratedSecret")}
+    assert len(secrets) > 6
     for item in containers(seen):
         text = json.dumps(item.inputs)
         assert not [value for value in secrets if value in text]
@@ -176,9 +185,9 @@ def test_secrets_reach_the_containers_by_files(dev):
     files = {
         item.name: plain(item.inputs["files"]) for item in seen if item.typ.endswith("DockerFiles")
     }
-    assert "database-password-value" in json.dumps(files["tracking-files"])
-    assert "tracking-kek-value" in json.dumps(files["tracking-files"])
-    assert files["database-files"]["password"] == "database-password-value"
+    assert generated("database-password") in json.dumps(files["tracking-files"])
+    assert generated("tracking-kek") in json.dumps(files["tracking-files"])
+    assert files["database-files"]["password"].startswith(generated("database-password"))
 
 
 def test_data_and_its_secrets_have_names_that_carry_the_stack(dev):
@@ -221,7 +230,97 @@ def test_without_login_nothing_but_loopback(ingredients):
     assert "password" not in exports
     conf = plain(only(seen, "proxy-files").inputs["files"])
     assert "auth_basic off" in conf["nginx.conf"]
-    assert set(conf) == {"nginx.conf"}
+    assert set(conf) == {"nginx.conf", "health.sh"}
+
+
+EXISTING_DATABASE = {
+    "database": {"existing": {"host": "db.corp.example", "tls_mode": "require"}},
+    "database_password": "typed-database",
+}
+EXISTING_BUCKET = {
+    "artifacts": {
+        "store": "s3",
+        "bucket": "team",
+        "existing": {"endpoint_url": "https://s3.corp.example"},
+    },
+    "artifacts_access_key": "typed-access",
+    "artifacts_secret_key": "typed-secret",
+}
+PROVIDER = {"issuer": "https://sso.corp.example", "client_id": "mlflow"}
+OIDC = {"oidc_client_secret": "typed-client"}
+DATABASES = {
+    "postgresql": {},
+    "pgbouncer": {"database": {"pgbouncer": True}},
+    "mysql": {"database": {"engine": "mysql"}},
+    "mariadb": {"database": {"engine": "mariadb"}},
+    "sqlite": {"database": {"engine": "sqlite"}},
+    "existing": EXISTING_DATABASE,
+}
+STORES = {
+    "versitygw": {},
+    "direct": {"artifacts": {"mode": "direct"}},
+    "multipart": {"artifacts": {"multipart": True, "public_url": "http://172.17.0.1:9000"}},
+    "minio": {"artifacts": {"store": "minio", "expire_multipart_days": 7}},
+    "folder": {"artifacts": {"store": "folder"}},
+    "nfs": {"artifacts": {"store": "folder", "nfs": {"server": "nas.corp.example", "path": "/x"}}},
+    "s3": EXISTING_BUCKET,
+    "gcs": {"artifacts": {"store": "gcs", "uri": "gs://team/mlflow"}},
+    "azure": {
+        "artifacts": {"store": "azure", "uri": "abfss://c@account.dfs.core.windows.net/mlflow"}
+    },
+}
+LOGINS = {
+    "none": {"access": {"auth": "none"}},
+    "basic": {"access": {"users": ["ada"], "tls": "self-signed"}},
+    "mlflow": {"access": {"auth": "mlflow"}},
+    "oidc": {"access": {"auth": "oidc", "oidc": PROVIDER}, **OIDC},
+    "oidc-mlflow": {
+        "access": {
+            "auth": "oidc-mlflow",
+            "oidc": {**PROVIDER, "admin_groups": ["admins"]},
+            "permissions": {"default": "READ", "groups": {"team": "EDIT"}},
+        },
+        **OIDC,
+    },
+}
+
+
+def combined(*parts):
+    """The settings of several tables together, as text."""
+    found = {}
+    for part in parts:
+        for key, value in part.items():
+            found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in found.items()}
+
+
+CELLS = {
+    *((database, "versitygw", "basic") for database in DATABASES),
+    *(("postgresql", store, "basic") for store in STORES),
+    *(("postgresql", "versitygw", login) for login in LOGINS),
+    *(("sqlite", "folder", login) for login in LOGINS),
+}
+
+
+@pytest.mark.parametrize(("database", "store", "login"), sorted(CELLS))
+def test_every_choice_composes_and_keeps_its_secrets(database, store, login, ingredients):
+    changes = combined({"images": "registry"}, DATABASES[database], STORES[store], LOGINS[login])
+
+    seen, exports = composed("dev", changes, typed=("typed-",))
+
+    assert exports["auth_mode"][0] == login
+    assert {item.name.removesuffix("-container") for item in containers(seen)} >= {
+        "tracking",
+        "proxy",
+    }
+    secrets = {generated(item.name) for item in seen if item.typ.endswith("GeneratedSecret")}
+    secrets |= {text for text in changes.values() if text.startswith("typed-")}
+    for item in seen:
+        if not item.typ.endswith(("GeneratedSecret", "DockerFiles")):
+            text = json.dumps(item.inputs, default=str)
+            assert not [value for value in secrets if value in text], item.name
+    public = {name: value for name, (value, secret) in exports.items() if not secret}
+    assert not [value for value in secrets if value in json.dumps(public, default=str)]
 
 
 def test_prod_is_validated_and_says_that_it_comes_later():
