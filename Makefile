@@ -6,7 +6,7 @@ CLI := $(RUN) pulumi-mlflow
 LOCK := $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready up down preview refresh info env verify dump restore test lint lock
+.PHONY: help setup ready up down preview refresh info env ps logs shell verify dump restore test lint lock
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,15 @@ info: ready ## Show URL and login.
 env: ready ## Print what MLflow's client needs: eval "$(make env)".
 	@$(CLI) env --stack $(STACK)
 
+ps: ready ## Show the stack's parts: health, uptime, memory, CPU, restarts, ports.
+	@$(CLI) ps --stack $(STACK)
+
+logs: ready ## Show the parts' logs in order of time; ROLE=tracking for one, FOLLOW=1 waits for more.
+	@$(CLI) logs --stack $(STACK) $(if $(ROLE),--role $(ROLE)) $(if $(FOLLOW),--follow)
+
+shell: ready ## Open a shell in a container; ROLE=database for another than the server's.
+	@$(CLI) shell --stack $(STACK) $(if $(ROLE),--role $(ROLE))
+
 verify: ready ## Send a real training run through the front door and back.
 	@$(CLI) verify --stack $(STACK)
 
@@ -57,3 +66,7 @@ lock: ## Pin the versions that pyproject.toml allows.
 	@$(SETUP) --quiet
 	@$(LOCK) pyproject.toml --group dev -o requirements.lock
 	@$(LOCK) -c requirements.lock images/mlflow/requirements.in -o images/mlflow/requirements.lock
+	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-gcs.in \
+	  -o images/mlflow/requirements-gcs.lock
+	@$(LOCK) -c images/mlflow/requirements.lock -c images/mlflow/requirements-gcs.lock \
+	  images/mlflow/requirements-azure.in -o images/mlflow/requirements-azure.lock

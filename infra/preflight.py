@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
@@ -11,10 +12,13 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 from requests import RequestException
 
-from models import Images, Runtime, Settings
-from problems import Put
+from models import Images, Runtime, Settings, Store
+from problems import NAMESPACE, Put, dotted
+from problems import Path as SettingPath
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import AuthMode
+from pulumi_mlflow.core import urls
+from rules.artifacts import published
 
 OLDEST_API = (1, 41)
 """Engine 20.10, the oldest that this release was tried on."""
@@ -23,6 +27,10 @@ _DEPLOYMENT = "pulumi-mlflow/deployment"
 _SECONDS = 5
 _LAST_PORT = 65535
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
+_ELSEWHERE: dict[SettingPath, str] = {
+    ("access", "bind"): "127.0.0.1",
+    ("artifacts", "public_url"): "http://172.17.0.1:9000",
+}
 _START = "python3 toolchain/setup.py engine start"
 
 
@@ -48,15 +56,19 @@ def preflight(settings: Settings) -> None:
 def _check_local(settings: Settings) -> None:
     from pulumi_mlflow.local import processes  # noqa: PLC0415 - other runtimes do not need it
 
-    port, data_dir = settings.access.port, Path(str(settings.data_dir))
-    if not _is_free(settings, port) and not processes.owns_port(data_dir, port):
-        raise _port_taken(settings, processes.port_holder(port), lambda p: _is_free(settings, p))
+    data_dir = Path(str(settings.data_dir))
+    for listener in _listeners(settings):
+        port = listener.port
+        if not _is_free(listener, port) and not processes.owns_port(data_dir, port):
+            holder = processes.port_holder(port)
+            raise _port_taken(listener, holder, lambda p: _is_free(listener, p))  # noqa: B023 - called here
 
 
 def _check_docker(settings: Settings) -> None:
     client = _engine()
     try:
-        _check_docker_port(settings, client)
+        for listener in _listeners(settings):
+            _check_docker_port(listener, client)
     finally:
         client.close()
     if settings.images is Images.BUILD:
@@ -91,24 +103,59 @@ def _cause(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _check_docker_port(settings: Settings, client: docker.DockerClient) -> None:
+@dataclass(frozen=True)
+class _Listener:
+    """A port that a stack publishes.
+
+    Args:
+        path: the setting that holds the port.
+        bind: address.
+        port: TCP port.
+        bind_path: the setting that holds the address.
+    """
+
+    path: SettingPath
+    bind: str
+    port: int
+    bind_path: SettingPath = ("access", "bind")
+
+
+def _listeners(settings: Settings) -> Iterator[_Listener]:
+    """All ports that a stack publishes."""
+    access, artifacts = settings.access, settings.artifacts
+    yield _Listener(("access", "port"), access.bind, access.port)
+    if settings.runtime is not Runtime.DOCKER:
+        return
+    if published(settings):
+        host = urls.host_of(artifacts.public_url) if artifacts.public_url else ""
+        if urls.is_address(host):
+            yield _Listener(
+                ("artifacts", "port"), host, artifacts.port, ("artifacts", "public_url")
+            )
+        else:
+            yield _Listener(("artifacts", "port"), access.bind, artifacts.port)
+    if artifacts.store is Store.MINIO:
+        yield _Listener(("artifacts", "console_port"), "127.0.0.1", artifacts.console_port)
+
+
+def _check_docker_port(listener: _Listener, client: docker.DockerClient) -> None:
     deployment = default_deployment()
-    published = list(_published(client))
+    containers = list(_published(client))
 
     def holders(port: int) -> list[Container]:
-        return [c for address, p, c in published if p == port and _overlap(address, settings)]
+        return [c for address, p, c in containers if p == port and _overlap(address, listener)]
 
     def is_free(port: int) -> bool:
-        return not holders(port) and (_is_remote(client) or _is_free(settings, port))
+        return not holders(port) and (_is_remote(client) or _is_free(listener, port))
 
-    port = settings.access.port
+    port = listener.port
     foreign = [c for c in holders(port) if c.labels.get(_DEPLOYMENT) != deployment]
     if foreign:
-        raise _port_taken(settings, f"container {foreign[0].name}", is_free)
+        raise _port_taken(listener, f"container {foreign[0].name}", is_free)
     if not holders(port) and not is_free(port):
         from pulumi_mlflow.local import processes  # noqa: PLC0415 - rarely needed
 
-        raise _port_taken(settings, processes.port_holder(port), is_free)
+        raise _port_taken(listener, processes.port_holder(port), is_free)
 
 
 def _published(client: docker.DockerClient) -> Iterator[tuple[str, int, Container]]:
@@ -119,9 +166,9 @@ def _published(client: docker.DockerClient) -> Iterator[tuple[str, int, Containe
                 yield binding["HostIp"], int(binding["HostPort"]), container
 
 
-def _overlap(address: str, settings: Settings) -> bool:
+def _overlap(address: str, listener: _Listener) -> bool:
     everywhere = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    bind = settings.access.bind
+    bind = listener.bind
     return address == bind or address in everywhere or bind in everywhere
 
 
@@ -130,29 +177,30 @@ def _is_remote(client: docker.DockerClient) -> bool:
     return not str(client.api.base_url).startswith("http+docker://local")
 
 
-def _is_free(settings: Settings, port: int) -> bool:
+def _is_free(listener: _Listener, port: int) -> bool:
     from pulumi_mlflow.local import processes  # noqa: PLC0415 - other runtimes do not need it
 
-    bind = settings.access.bind
+    bind = listener.bind
     try:
         return processes.port_is_free(bind, port)
     except OSError as error:
         if error.errno == errno.EACCES:
             return True  # a port of root, and the engine that publishes it runs as root
-        mend = Put(("access", "bind"), "127.0.0.1").command(pulumi.get_stack())
+        key = f"{NAMESPACE}:{dotted(listener.bind_path)}"
+        mend = Put(listener.bind_path, _ELSEWHERE[listener.bind_path]).command(pulumi.get_stack())
         raise PreflightError(
-            f"Pulumi.{pulumi.get_stack()}.yaml: mlflow:access.bind: must be an address of this "
+            f"Pulumi.{pulumi.get_stack()}.yaml: {key}: must be an address of this "
             f'machine (got "{bind}": {error.strerror}); {mend}'
         ) from error
 
 
-def _port_taken(settings: Settings, holder: str, is_free: Callable[[int], bool]) -> PreflightError:
-    stack, port = pulumi.get_stack(), settings.access.port
+def _port_taken(listener: _Listener, holder: str, is_free: Callable[[int], bool]) -> PreflightError:
+    stack, port = pulumi.get_stack(), listener.port
     candidates = [*range(port + 1, _LAST_PORT + 1), *range(port - 1, 1023, -1)]
     free = next((candidate for candidate in candidates if is_free(candidate)), port)
-    mend = Put(("access", "port"), free).command(stack)
+    mend = Put(listener.path, free).command(stack)
     return PreflightError(
-        f"Pulumi.{stack}.yaml: mlflow:access.port: {port} on {settings.access.bind} is taken by "
+        f"Pulumi.{stack}.yaml: {NAMESPACE}:{dotted(listener.path)}: {port} on {listener.bind} is taken by "
         f"{holder} (got {port}); {mend}"
     )
 

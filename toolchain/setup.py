@@ -11,6 +11,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an ol
     sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}.")
 
 import argparse
+import contextlib
 import enum
 import json
 import os
@@ -19,15 +20,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, programs
+from steps import engine, images, maven, packages, programs
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
 from steps.places import VERSIONS, Places, write_private
-from steps.stack import ensure_stack, keep_salts_out_of_git, stack_file, wants_docker
+from steps.stack import (
+    ensure_stack,
+    image_ingredients,
+    keep_salts_out_of_git,
+    stack_file,
+    stack_settings,
+    wants_docker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+TESTED = ("versitygw", "oauth2-proxy", "mysql")
+"""What the images of the tests are built from."""
+SLOWLY_TESTED = ("minio",)
+"""The same for tests that run only with FULL=1 in the environment."""
+TOOLS = ("keycloak", "chromium")
+"""What some tests want besides; they ask for it when they run."""
+
+_JAVA = "openjdk-17-jre-headless"
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_WITHOUT_BUILDING = (
+    "It is needed only where images are built. Where the engine reaches a registry:"
+    " python3 toolchain/setup.py --docker --images registry"
+)
 
 
 class Source(enum.Enum):
@@ -91,7 +114,8 @@ class Setup:
         if docker:
             self.obtain(self.docker_plugin())
         if build_images:
-            self.obtain(self.versitygw())
+            for name in self.ingredients(stack):
+                self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
         if stack is None:
             keep_salts_out_of_git(self.places)
         else:
@@ -224,16 +248,80 @@ class Setup:
             by_hand="",
         )
 
-    def versitygw(self) -> Prerequisite:
-        """Describe the S3 gateway that such an image holds."""
-        gateway = self.places.versitygw
+    def ingredients(self, stack: str | None) -> list[str]:
+        """List what the images of a stack, or of the tests, are built from beside Debian packages."""
+        if stack is not None:
+            return image_ingredients(stack_settings(self.places, stack))
+        return [*TESTED, *(SLOWLY_TESTED if self.environment.given.get("FULL") == "1" else ())]
+
+    def image_program(self, recipe: str) -> Prerequisite:
+        """Describe a Go program that such an image holds."""
+        program = programs.IMAGE_PROGRAMS[recipe]
         return Prerequisite(
-            name=f"versitygw {VERSIONS['versitygw']}",
-            here=gateway.exists,
-            build=lambda: programs.build_versitygw(self.places, self.console, self.go_program()),
-            takes="3 min from its Go modules",
-            by_hand="It is needed only where images are built. Where the engine reaches a registry:"
-            " python3 toolchain/setup.py --docker --images registry",
+            name=f"{recipe} {VERSIONS[recipe]}",
+            here=self.places.image_ingredient(recipe).exists,
+            build=lambda: programs.build_image_program(
+                self.places, self.console, self.go_program(), recipe
+            ),
+            takes=f"{program.takes} from its Go modules",
+            by_hand=_WITHOUT_BUILDING,
+        )
+
+    def mysql(self) -> Prerequisite:
+        """Describe MySQL's server, which such an image holds."""
+        return Prerequisite(
+            name=f"MySQL's server {VERSIONS['mysql']}",
+            here=maven.mysql_archive(self.places).exists,
+            build=lambda: maven.get_mysql(self.places, self.console),
+            verb="fetch",
+            takes="40 s, by Maven",
+            by_hand=_WITHOUT_BUILDING,
+        )
+
+    # ------------------------------------------------------------ for tests only
+
+    def tool(self, name: str) -> Path:
+        """Get one of `TOOLS`, and say where it is."""
+        if name == "chromium":
+            self.obtain(self.chromium())
+            return Path(packages.on_path(*_CHROMIUM) or _CHROMIUM[0])
+        self.obtain(self.java())
+        self.obtain(self.keycloak())
+        return maven.keycloak_folder(self.places)
+
+    def chromium(self) -> Prerequisite:
+        """Describe the browser that tests drive."""
+        return Prerequisite(
+            name="Chromium",
+            here=lambda: packages.on_path(*_CHROMIUM),
+            build=lambda: packages.apt_install(
+                self.console, ["chromium", "fonts-dejavu-core"], "Chromium"
+            ),
+            verb="install",
+            takes="40 s, by apt",
+            by_hand="",
+        )
+
+    def java(self) -> Prerequisite:
+        """Describe Java, which Keycloak runs on."""
+        return Prerequisite(
+            name="Java 17 or newer",
+            here=packages.java_on_path,
+            build=lambda: packages.apt_install(self.console, [_JAVA], "Java 17 or newer"),
+            verb="install",
+            takes="30 s, by apt",
+            by_hand="",
+        )
+
+    def keycloak(self) -> Prerequisite:
+        """Describe Keycloak, a real identity provider."""
+        return Prerequisite(
+            name=f"Keycloak {VERSIONS['keycloak']}",
+            here=maven.keycloak_folder(self.places).exists,
+            build=lambda: maven.get_keycloak(self.places, self.console),
+            verb="fetch",
+            takes="40 s, by Maven",
+            by_hand="",
         )
 
     def image_source(self, chosen: str | None) -> str:
@@ -270,12 +358,14 @@ def arguments() -> argparse.Namespace:
         "--images", choices=("registry", "build"), help="change where this clone's images come from"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing where all is in place")
-    commands = parser.add_subparsers(dest="command", metavar="{env,run,engine}")
+    commands = parser.add_subparsers(dest="command", metavar="{env,run,engine,tool}")
     commands.add_parser("env", help="print the environment as lines for eval")
     run = commands.add_parser("run", help="run a program in that environment: run -- CMD...")
     run.add_argument("program", nargs=argparse.REMAINDER)
     docker = commands.add_parser("engine", help="the Docker engine that set-up may start")
-    docker.add_argument("action", choices=("start", "stop", "status"))
+    docker.add_argument("what", choices=("start", "stop", "status"))
+    tool = commands.add_parser("tool", help="get a program that some tests want, print its path")
+    tool.add_argument("what", choices=TOOLS)
     return parser.parse_args()
 
 
@@ -303,6 +393,14 @@ def engine_command(setup: Setup, action: str) -> int:
     return 0 if answers or action == "stop" else 1
 
 
+def tool_command(setup: Setup, name: str) -> int:
+    """Print where a tool is, and nothing else, so that a program can read it."""
+    with contextlib.redirect_stdout(sys.stderr), only_one(setup.places.cache / "setup.lock"):
+        path = setup.tool(name)
+    print(path)
+    return 0
+
+
 def main() -> int:
     """Run the command that was asked for."""
     options = arguments()
@@ -315,8 +413,8 @@ def main() -> int:
         if options.command == "run":
             return run_program(setup.environment, options.program)
         stop_on_sigterm()
-        if options.command == "engine":
-            return engine_command(setup, options.action)
+        if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
+            return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
             setup.run(options.stack, docker=options.docker, image_source=options.images)
         if not options.quiet:

@@ -25,7 +25,7 @@ database = DatabaseEndpoint(
 )
 network = DockerNetwork("network", {})
 images = DockerImages(
-    "images", {"source": config.get("images") or "registry", "database_version": "15"}
+    "images", {"source": config.get("images") or "registry", "store": "versitygw"}
 )
 artifacts = DockerArtifactStore(
     "artifacts",

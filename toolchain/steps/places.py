@@ -72,10 +72,9 @@ class Places:
         name = f"docker-{VERSIONS['docker-plugin']}-{go_platform()}-{docker_plugin_recipe()}"
         return self.cache / "plugins" / name / "pulumi-resource-docker"
 
-    @property
-    def versitygw(self) -> Path:
-        """The S3 gateway as a static Linux program, for images that are built from packages."""
-        return self.cache / "images" / f"versitygw-{VERSIONS['versitygw']}"
+    def image_ingredient(self, recipe: str, suffix: str = "") -> Path:
+        """Name what set-up makes for an image that is built from packages, by its version."""
+        return self.cache / "images" / f"{recipe}-{VERSIONS[recipe]}{suffix}"
 
     def make_state_folder(self) -> None:
         """Create `.state` so that only its owner can look inside."""

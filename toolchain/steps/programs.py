@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _SDK: Final = "github.com/pulumi/pulumi/sdk/v3"
 _SDK_VERSION: Final = f"{_SDK}/go/common/version.Version"
+_OAUTH2_PROXY: Final = "github.com/oauth2-proxy/oauth2-proxy/v7"
 _PROGRAMS: Final = (
     "pulumi",
     "pulumi-language-python",
@@ -303,15 +305,41 @@ def build_docker_plugin(
     stamp.write_text(docker_plugin_recipe())
 
 
-# ---------------------------------------------------------------- versitygw
+# ---------------------------------------------------------------- programs of images
 
 
-def build_versitygw(places: Places, console: Console, go: str) -> None:
-    """Build the S3 gateway as a static Linux program for an image made from nothing else."""
-    target = places.versitygw
+@dataclass(frozen=True)
+class ImageProgram:
+    """A Go program that an image made from packages holds.
+
+    Args:
+        package: its main package.
+        takes: how long building it usually takes on two cores.
+        version_flag: linker flag that makes it say its version, if it has one.
+    """
+
+    package: str
+    takes: str
+    version_flag: str = ""
+
+
+IMAGE_PROGRAMS: Final = {
+    "versitygw": ImageProgram(
+        "github.com/versity/versitygw/cmd/versitygw", "3 min", "-X main.Version=v{}"
+    ),
+    "oauth2-proxy": ImageProgram(
+        _OAUTH2_PROXY, "3 min", f"-X {_OAUTH2_PROXY}/pkg/version.VERSION=v{{}}"
+    ),
+    "minio": ImageProgram("github.com/minio/minio", "12 min"),
+}
+"""Recipe (and version key) → program."""
+
+
+def build_image_program(places: Places, console: Console, go: str, recipe: str) -> None:
+    """Build one of `IMAGE_PROGRAMS` as a static Linux program."""
+    program, target = IMAGE_PROGRAMS[recipe], places.image_ingredient(recipe)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.half-made")
-    package = "github.com/versity/versitygw/cmd/versitygw"
-    flags = f"-s -w -X main.Version=v{VERSIONS['versitygw']}"
-    go_build(console, go, "versitygw", package, temporary, "-ldflags", flags)
+    flags = f"-s -w {program.version_flag.format(VERSIONS[recipe])}".rstrip()
+    go_build(console, go, recipe, program.package, temporary, "-ldflags", flags)
     temporary.replace(target)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from steps.console import Console, SetupError, capture
 from steps.places import Places, write_private
@@ -48,6 +49,45 @@ def stack_file(places: Places, stack: str) -> Path:
 def wants_docker(places: Places, stack: str) -> bool:
     """Tell whether a stack's settings name the docker runtime anywhere."""
     return _DOCKER.search(stack_file(places, stack).read_text()) is not None
+
+
+def stack_settings(places: Places, stack: str) -> dict[str, Any]:
+    """Read a stack's settings with the YAML of the venv, which must be there; ours has none.
+
+    Nothing is checked here: a wrong setting gets its message from the stack's own program.
+    """
+    script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout, default=str)"
+    file = stack_file(places, stack)
+    said = subprocess.run(
+        [places.venv / "bin" / "python", "-c", script],
+        input=file.read_text(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if said.returncode != 0:
+        raise SetupError(f"{file.name} is no YAML: {said.stderr.strip().splitlines()[-1:]}")
+    content = json.loads(said.stdout)
+    config = content.get("config") if isinstance(content, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def image_ingredients(settings: dict[str, Any]) -> list[str]:
+    """List what a stack's images are built from beside Debian packages."""
+
+    def section(name: str) -> dict[str, Any]:
+        found = settings.get(f"mlflow:{name}")
+        return found if isinstance(found, dict) else {}
+
+    database, artifacts = section("database"), section("artifacts")
+    store = artifacts.get("store", "versitygw")
+    needed = [store] if store in ("versitygw", "minio") else []
+    if database.get("engine") == "mysql" and not database.get("existing"):
+        needed.append("mysql")
+    if str(section("access").get("auth")).startswith("oidc"):
+        needed.append("oauth2-proxy")
+    return needed
 
 
 def ensure_stack(places: Places, console: Console, environment: Environment, stack: str) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, NotRequired, Optional, TypedDict
@@ -20,18 +21,35 @@ from ..component import MlflowComponent
 from . import engine
 
 OFFICIAL = {
-    "python": "python:3.12.11-slim-bookworm",
+    "debian": "debian:12.12-slim",
+    "minio": "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z",  # the last one
     "nginx": "nginx:1.28.0-bookworm",
+    "oauth2-proxy": "quay.io/oauth2-proxy/oauth2-proxy:v7.8.1-alpine",  # with a shell
+    "python": "python:3.12.11-slim-bookworm",
     "versitygw": "versity/versitygw:v1.8.0",
-    "postgresql-14": "postgres:14.19-bookworm",
-    "postgresql-15": "postgres:15.14-bookworm",
-    "postgresql-16": "postgres:16.10-bookworm",
-    "postgresql-17": "postgres:17.6-bookworm",
 }
 """Pinned tags of official images."""
 
-BUILT_POSTGRESQL = "15"
-"""The major that Debian 12, our own base, has."""
+OFFICIAL_DATABASES = {
+    "postgresql": {
+        "14": "postgres:14.19-bookworm",
+        "15": "postgres:15.14-bookworm",
+        "16": "postgres:16.10-bookworm",
+        "17": "postgres:17.6-bookworm",
+    },
+    "mysql": {"8.0": "mysql:8.0.43", "8.4": "mysql:8.4.6"},
+    "mariadb": {"10.11": "mariadb:10.11.14"},
+}
+"""Engine → version → pinned tag of the official image."""
+
+BUILT_DATABASES = {"postgresql": "15", "mysql": "8.0", "mariadb": "10.11"}
+"""Engine → the version that can be built: what Debian 12, our own base, has, and for MySQL the Maven registry."""
+
+STORES = ("versitygw", "minio")
+"""Stores that have an image."""
+
+EXTRAS = ("gcs", "azure")
+"""Sets of drivers that the server's image may have besides."""
 
 CA_FOLDER = Path("/usr/local/share/ca-certificates")
 """Where Debian keeps certificates of the machine's own network: builds behind such a network need them."""
@@ -60,6 +78,30 @@ class MissingIngredientError(RuntimeError):
     """A file that set-up makes for `images: build` is not there."""
 
 
+_INGREDIENTS = {
+    "base": ("rootfs.tar", "rootfs-*.tar"),
+    "minio": ("bin/minio", "minio-*"),
+    "mysql": ("mysql.tar.gz", "mysql-*.tar.gz"),
+    "oauth2-proxy": ("bin/oauth2-proxy", "oauth2-proxy-*"),
+    "versitygw": ("bin/versitygw", "versitygw-*"),
+}
+"""Kind of image → name in its build context, and pattern of the file that set-up makes for `images: build`."""
+
+
+def missing_ingredients(kinds: Iterable[str]) -> list[Path]:
+    """Which files that set-up makes are not there.
+
+    Args:
+        kinds: images that are to be built; what all of them begin with is counted as well.
+
+    Returns:
+        Their paths, with `*` where a version stands.
+    """
+    folder = cache_folder() / "images"
+    patterns = [_INGREDIENTS[kind][1] for kind in ("base", *kinds) if kind in _INGREDIENTS]
+    return [folder / pattern for pattern in patterns if not any(folder.glob(pattern))]
+
+
 def _ingredient(pattern: str) -> Path:
     found = sorted((cache_folder() / "images").glob(pattern))
     if not found:
@@ -70,24 +112,35 @@ def _ingredient(pattern: str) -> Path:
     return found[-1]
 
 
-def context_files(kind: str, source: ImageSource) -> dict[str, Path]:
+def _extras(build_args: Mapping[str, str]) -> list[str]:
+    return build_args.get("EXTRAS", "").split()
+
+
+def context_files(kind: str, source: ImageSource, build_args: Mapping[str, str]) -> dict[str, Path]:
     """Files of an image's build context: name in the context → file of this machine.
 
     Args:
         kind: folder below `images/`.
         source: `build` adds what set-up made.
+        build_args: `EXTRAS` says which sets of drivers the server's image has.
 
     Raises:
         MissingIngredientError: set-up has not made it.
     """
     folder = _recipes() / kind
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.suffix != ".in"}
-    if kind in ("mlflow", "versitygw"):
+    left_out = {
+        f"requirements-{extra}.lock" for extra in EXTRAS if extra not in _extras(build_args)
+    }
+    files = {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix != ".in" and path.name not in left_out
+    }
+    if kind in ("minio", "mlflow", "versitygw"):
         files["entrypoint.sh"] = _recipes() / "common" / "entrypoint.sh"
-    if kind == "base":
-        files["rootfs.tar"] = _ingredient("rootfs-*.tar")
-    if kind == "versitygw" and source is ImageSource.BUILD:
-        files["bin/versitygw"] = _ingredient("versitygw-*")
+    if kind in _INGREDIENTS and source is ImageSource.BUILD:
+        name, pattern = _INGREDIENTS[kind]
+        files[name] = _ingredient(pattern)
     return files
 
 
@@ -97,7 +150,7 @@ def image_name(kind: str, source: ImageSource, build_args: dict[str, str]) -> st
     Large ingredients count by name and size: set-up keys their names by content.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(context_files(kind, source).items()):
+    for name, path in sorted(context_files(kind, source, build_args).items()):
         large = path.parent == cache_folder() / "images"
         digest.update(f"{name}\0{path.name}:{path.stat().st_size}\0".encode())
         digest.update(b"" if large else path.read_bytes())
@@ -106,8 +159,8 @@ def image_name(kind: str, source: ImageSource, build_args: dict[str, str]) -> st
     return f"pulumi-mlflow/{kind}:{digest.hexdigest()[:16]}"
 
 
-def _assemble(kind: str, source: ImageSource, folder: Path) -> None:
-    for name, path in context_files(kind, source).items():
+def _assemble(kind: str, source: ImageSource, build_args: Mapping[str, str], folder: Path) -> None:
+    for name, path in context_files(kind, source, build_args).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -129,7 +182,8 @@ class _BuildProvider(ResourceProvider):
             # On disk, not in a tmpfs: the base image's context is 200 MB.
             cache_folder().mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-                _assemble(props["kind"], ImageSource(props["source"]), Path(folder))
+                source, build_args = ImageSource(props["source"]), props["build_args"]
+                _assemble(props["kind"], source, build_args, Path(folder))
                 image_id = engine.build_image(
                     client,
                     props["image"],
@@ -189,72 +243,102 @@ class DockerImageBuild(Resource, module="pulumi-mlflow", name="DockerImageBuild"
         super().__init__(_BuildProvider(), name, props, opts)
 
 
+def _refuse_others(key: str, values: Iterable[str], offered: Iterable[str]) -> None:
+    for value in values:
+        if value not in offered:
+            raise ValueError(f"{key}: {value!r} is none of {', '.join(offered)}")
+
+
 class DockerImagesArgs(TypedDict):
     """Arguments of DockerImages."""
 
     source: str
     """`registry`: official images; `build`: all from packages, for machines that reach no image registry."""
-    database_version: str
-    """Major of PostgreSQL."""
+    database_engine: NotRequired[str]
+    """`postgresql`, `mysql` or `mariadb`; absent where the stack runs no database server."""
+    database_version: NotRequired[str]
+    """Its version; that of `BUILT_DATABASES` unless given."""
+    store: NotRequired[str]
+    """`versitygw` or `minio`; absent where the stack runs no store."""
+    extras: NotRequired[list[str]]
+    """Further drivers in the server's image: `gcs`, `azure`."""
+    pgbouncer: NotRequired[bool]
+    """Whether PgBouncer is run; no unless given."""
+    oidc: NotRequired[bool]
+    """Whether oauth2-proxy is run; no unless given."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""
 
 
 class DockerImages(MlflowComponent):
-    """The images that the components of a Docker stack run. Attributes are image ids."""
+    """The images that the components of a Docker stack run. Attributes are image ids.
+
+    Only what is asked for is pulled or built; the other attributes are not there.
+    """
 
     _role = "images"
 
     tracking: pulumi.Output[str]
+    proxy: pulumi.Output[str]
     database: pulumi.Output[str]
     artifacts: pulumi.Output[str]
-    proxy: pulumi.Output[str]
+    pooler: pulumi.Output[str]
+    oidc: pulumi.Output[str]
 
     def __init__(
         self, name: str, args: DockerImagesArgs, opts: Optional[pulumi.ResourceOptions] = None
     ) -> None:
         super().__init__(name, args.get("deployment"), opts)
         source = ImageSource(args["source"])
-        major = args["database_version"]
-        if source is ImageSource.REGISTRY:
-            self.tracking = self._built("mlflow", source, OFFICIAL["python"])
-            self.artifacts = self._built("versitygw", source, OFFICIAL["versitygw"])
-            self.database = self._official("database", OFFICIAL[f"postgresql-{major}"])
-            self.proxy = self._official("proxy", OFFICIAL["nginx"])
-        else:
-            base = DockerImageBuild(self._child("base"), "base", source, {}, self._opts())
-            self.tracking = self._built("mlflow", source, base.image_name, base)
-            self.artifacts = self._built("versitygw", source, base.image_name, base)
-            self.database = self._built("postgresql", source, base.image_name, base, MAJOR=major)
-            self.proxy = self._built("nginx", source, base.image_name, base)
-        self.register_outputs(
-            {
-                "tracking": self.tracking,
-                "database": self.database,
-                "artifacts": self.artifacts,
-                "proxy": self.proxy,
-            }
-        )
+        engine = args.get("database_engine", "")
+        version = args.get("database_version") or BUILT_DATABASES.get(engine, "")
+        store = args.get("store", "")
+        extras = " ".join(sorted(set(args.get("extras", []))))
+        _refuse_others("extras", extras.split(), EXTRAS)
+        _refuse_others("store", [store] if store else [], STORES)
+        if engine:
+            _refuse_others("database_engine", [engine], OFFICIAL_DATABASES)
+            built = source is ImageSource.BUILD
+            versions = [BUILT_DATABASES[engine]] if built else OFFICIAL_DATABASES[engine]
+            _refuse_others("database_version", [version], versions)
+        self._base: Optional[DockerImageBuild] = None
+        if source is ImageSource.BUILD:
+            self._base = DockerImageBuild(self._child("base"), "base", source, {}, self._opts())
+        images = {
+            "tracking": self._built("mlflow", "python", **({"EXTRAS": extras} if extras else {})),
+            "proxy": self._image("proxy", "nginx", OFFICIAL["nginx"]),
+        }
+        if engine:
+            official = OFFICIAL_DATABASES[engine][version]
+            major = {"MAJOR": version} if engine == "postgresql" else {}
+            images["database"] = self._image("database", engine, official, **major)
+        if store:
+            images["artifacts"] = self._built(store, store)
+        if args.get("pgbouncer"):
+            images["pooler"] = self._built("pgbouncer", "debian")
+        if args.get("oidc"):
+            images["oidc"] = self._image("oidc", "oauth2-proxy", OFFICIAL["oauth2-proxy"])
+        vars(self).update(images)
+        self.register_outputs(images)
 
-    def _built(
-        self,
-        kind: str,
-        source: ImageSource,
-        base: str,
-        after: Optional[pulumi.Resource] = None,
-        **build_args: str,
-    ) -> pulumi.Output[str]:
+    def _image(self, role: str, kind: str, official: str, **build_args: str) -> pulumi.Output[str]:
+        """The official image, or one of the same contract."""
+        if self._base:
+            return self._built(kind, kind, **build_args)
+        image = docker.RemoteImage(
+            self._child(role), name=official, keep_locally=True, opts=self._opts()
+        )
+        return image.image_id
+
+    def _built(self, kind: str, base: str, **build_args: str) -> pulumi.Output[str]:
+        """An image of ours, from an official one or from our own base."""
+        source = ImageSource.BUILD if self._base else ImageSource.REGISTRY
+        below = self._base.image_name if self._base else OFFICIAL[base]
         image = DockerImageBuild(
             self._child(kind),
             kind,
             source,
-            {"BASE": base, **build_args},
-            self._opts(depends_on=[after] if after else []),
-        )
-        return image.image_id
-
-    def _official(self, role: str, name: str) -> pulumi.Output[str]:
-        image = docker.RemoteImage(
-            self._child(role), name=name, keep_locally=True, opts=self._opts()
+            {"BASE": below, **build_args},
+            self._opts(depends_on=[self._base] if self._base else []),
         )
         return image.image_id

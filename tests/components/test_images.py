@@ -1,0 +1,159 @@
+"""Which images a stack gets, and what their tags depend on; that they work is shown in tests/docker."""
+
+import asyncio
+import shutil
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import Mocks
+from pulumi.runtime.stack import run_pulumi_func
+
+from pulumi_mlflow.docker import images
+from pulumi_mlflow.docker.images import DockerImages, ImageSource
+
+LARGE = ("rootfs-x.tar", "versitygw-1", "minio-1", "oauth2-proxy-1", "mysql-1.tar.gz")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """What set-up makes, and recipes that a test may change."""
+    monkeypatch.setenv("PULUMI_MLFLOW_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "images").mkdir(parents=True)
+    for name in LARGE:
+        (tmp_path / "cache" / "images" / name).write_text("x")
+    shutil.copytree(images._recipes(), tmp_path / "images")
+    monkeypatch.setattr(images, "_recipes", lambda: tmp_path / "images")
+    return tmp_path / "cache" / "images"
+
+
+class Recorder(Mocks):
+    def __init__(self):
+        self.seen = {}
+
+    def new_resource(self, args):
+        self.seen[args.name] = args.inputs
+        return f"{args.name}-id", {**args.inputs, "image_id": f"sha256:{args.name}"}
+
+    def call(self, _args):
+        return {}
+
+
+def registered(**args):
+    """Logical name (without the component's) → inputs of every image; and what the component hands out."""
+    recorder, made = Recorder(), []
+
+    def program():
+        pulumi.runtime.mocks.set_mocks(recorder, project="p", stack="s", preview=False)
+        made.append(DockerImages("i", args))
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(run_pulumi_func(program))
+        roles = ("tracking", "proxy", "database", "artifacts", "pooler", "oidc")
+        given = {
+            role: loop.run_until_complete(getattr(made[0], role).future())
+            for role in roles
+            if hasattr(made[0], role)
+        }
+    finally:
+        loop.close()
+    seen = {name[2:]: inputs for name, inputs in recorder.seen.items() if name.startswith("i-")}
+    return seen, given
+
+
+@pytest.mark.parametrize(
+    ("args", "registry", "build"),
+    [
+        ({}, {}, {}),
+        (
+            {"database_engine": "postgresql", "database_version": "15", "store": "versitygw"},
+            {"database": "database", "artifacts": "versitygw"},
+            {"database": "postgresql", "artifacts": "versitygw"},
+        ),
+        (
+            {"database_engine": "mysql", "store": "minio", "oidc": True},
+            {"database": "database", "artifacts": "minio", "oidc": "oidc"},
+            {"database": "mysql", "artifacts": "minio", "oidc": "oauth2-proxy"},
+        ),
+        (
+            {"database_engine": "mariadb", "pgbouncer": True},
+            {"database": "database", "pooler": "pgbouncer"},
+            {"database": "mariadb", "pooler": "pgbouncer"},
+        ),
+    ],
+    ids=["no servers", "default", "mysql minio oidc", "mariadb pooler"],
+)
+@pytest.mark.parametrize("source", ["registry", "build"])
+def test_only_what_is_asked_for_is_made(source, args, registry, build):
+    built = source == "build"
+    always = {"tracking": "mlflow", "proxy": "nginx" if built else "proxy"}
+    expected = {**always, **(build if built else registry)}
+
+    seen, given = registered(source=source, **args)
+
+    assert given == {role: f"sha256:i-{child}" for role, child in expected.items()}
+    assert set(seen) == {*expected.values(), *(["base"] if built else [])}
+
+
+@pytest.mark.parametrize("engine", images.OFFICIAL_DATABASES)
+def test_the_version_is_that_of_the_image(engine):
+    for version, tag in images.OFFICIAL_DATABASES[engine].items():
+        seen, _ = registered(source="registry", database_engine=engine, database_version=version)
+        assert seen["database"]["name"] == tag
+        assert f":{version}." in tag, "pinned to the patch"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"database_engine": "oracle"}, "database_engine: 'oracle' is none of postgresql, mysql"),
+        (
+            {"database_engine": "mysql", "database_version": "8.4"},
+            "database_version: '8.4' is none of 8.0",
+        ),
+        ({"store": "folder"}, "store: 'folder' is none of versitygw, minio"),
+        ({"extras": ["gcs", "s3"]}, "extras: 's3' is none of gcs, azure"),
+    ],
+)
+def test_another_choice_is_refused_and_the_choices_named(args, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        registered(source="build", **args)
+
+
+def test_drivers_are_installed_from_locks_that_no_other_image_depends_on(cache):
+    def server(extras):
+        seen, _ = registered(source="build", extras=extras)
+        return seen["mlflow"]["image"]
+
+    plain, gcs, both = server([]), server(["gcs"]), server(["gcs", "azure"])
+    assert server(["azure", "gcs", "azure"]) == both
+    assert len({plain, gcs, both}) == 3
+
+    lock = images._recipes() / "mlflow" / "requirements-azure.lock"
+    lock.write_text(lock.read_text() + "# another version\n")
+    assert (server([]), server(["gcs"])) == (plain, gcs)
+    assert server(["azure", "gcs"]) != both
+
+
+def test_locks_of_drivers_name_a_hash_for_every_package_and_no_host():
+    for extra in images.EXTRAS:
+        text = (images._recipes() / "mlflow" / f"requirements-{extra}.lock").read_text()
+        base = (images._recipes() / "mlflow" / "requirements.lock").read_text()
+        pinned = [line.split(" ")[0] for line in text.splitlines() if line[:1].isalpha()]
+        assert len(pinned) > 5
+        assert "://" not in text
+        for requirement in pinned:
+            name = requirement.split("==")[0]
+            # As in the server's own lock, so that both can be installed together.
+            assert f"\n{name}==" not in base or f"\n{requirement} " in base, requirement
+
+
+def test_what_set_up_has_not_made_is_named(cache):
+    kinds = ["mysql", "minio", "postgresql", "folder"]
+    assert images.missing_ingredients(kinds) == []
+    (cache / "minio-1").unlink()
+    assert images.missing_ingredients(kinds) == [cache / "minio-*"]
+    assert images.missing_ingredients(["mysql"]) == []
+    with pytest.raises(images.MissingIngredientError, match=r"minio-.*: missing"):
+        images.image_name("minio", ImageSource.BUILD, {})
