@@ -75,6 +75,8 @@ class DatabaseEndpoint(TypedDict, total=False):
     """PEM of the certificate authority that signed the server's certificate."""
     volume: pulumi.Input[str]
     """Docker volume that holds a SQLite file, mounted at the file's folder; absent for servers."""
+    data: pulumi.Input[str]
+    """Names what holds the data: another one at the same address is another database, to be migrated anew."""
 
 
 class ArtifactEndpoint(TypedDict, total=False):
@@ -140,8 +142,10 @@ def require_reach(consumer: str, place: str, component: str, reach: Iterable[str
     places = list(reach)
     if Scope.PUBLIC.value in places or place in places:
         return
+    mend = f"run both in the same place, or give {consumer} an endpoint that '{place}' reaches"
+    if places == [Scope.HOST.place()] and place.startswith(Scope.NETWORK.value):
+        mend += "; containers know what listens on the machine itself as 'host.docker.internal'"
     raise UnreachableEndpointError(
         f"{consumer} runs in '{place}' and cannot reach {component}, which is reachable from "
-        f"{', '.join(repr(p) for p in places) or 'nowhere'}; run both in the same place, or give "
-        f"{consumer} an endpoint that '{place}' reaches"
+        f"{', '.join(repr(p) for p in places) or 'nowhere'}; {mend}"
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_mlflow.core import budgets
+from pulumi_mlflow.core import budgets, server
 
 workers = st.integers(1, 64)
 replicas = st.integers(1, 20)
@@ -78,3 +78,34 @@ def test_postgres_stays_within_its_memory(memory_mb, connections):
 def test_postgres_units_are_ones_that_it_knows():
     for name, value in budgets.postgres_parameters(512, 100).items():
         assert re.fullmatch(r"\d+(kB|MB|min)?|on", value), name
+
+
+@given(workers, replicas, pools, overflows, st.integers(1, 1000))
+def test_behind_a_pooler_its_connections_count(count, servers, pool, overflow, limit):
+    least = budgets.database_connections(count, servers, pool, overflow, pooled=True)
+    assert least <= budgets.POOLER_CONNECTIONS + budgets.CONNECTION_HEADROOM
+    assert least <= budgets.database_connections(count, servers, pool, overflow)
+    reason = budgets.check_connections(count, servers, pool, overflow, limit, pooled=True)
+    assert bool(reason) == (limit < least)
+    if reason:
+        assert f"must be ≥ {least}, since PgBouncer" in reason
+
+
+@given(st.integers(256, 65536), st.integers(20, 1000))
+def test_mysql_stays_within_its_memory(memory_mb, connections):
+    got = budgets.mysql_parameters(memory_mb, connections)
+    pool = mb(got["innodb_buffer_pool_size"] + "B")
+    assert got["max_connections"] == str(connections)
+    assert memory_mb / 8 - 128 <= pool <= memory_mb / 2
+    assert pool <= 128 or pool % 128 == 0  # else MySQL takes more than it was told
+    # More than the least only where all connections have room beside it.
+    assert pool <= memory_mb // 8 or pool + 200 + connections <= memory_mb
+    assert mb(got["loose-innodb_redo_log_capacity"] + "B") <= max(48, pool / 2)
+
+
+def test_mysql_loses_no_commit():
+    assert budgets.mysql_parameters(768, 150)["innodb_flush_log_at_trx_commit"] == "1"
+
+
+def test_mysql_keeps_connections_longer_than_the_servers_pools():
+    assert int(budgets.mysql_parameters(768, 150)["wait_timeout"]) > server._POOL_RECYCLE_SECONDS

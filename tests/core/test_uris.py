@@ -73,7 +73,10 @@ def test_mlflow_reads_the_uri_back(password):
 
 def test_every_driver_is_named():
     assert uris.database_uri(address()).startswith("postgresql+psycopg2://mlflow:secret@db:5432/")
-    assert uris.database_uri(address("mysql")).startswith("mysql+pymysql://mlflow:secret@db:3306/")
+    for engine in ("mysql", "mariadb"):  # MLflow knows no `mariadb://`
+        uri = uris.database_uri(address(engine))
+        assert uri.startswith("mysql+pymysql://mlflow:secret@db:3306/")
+        assert extract_db_type_from_uri(uri) == "mysql"
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
@@ -158,11 +161,8 @@ def test_unknown_engine_and_tls_mode():
 
 
 def test_default_ports():
-    assert [uris.default_port(engine) for engine in ("postgresql", "mysql", "sqlite")] == [
-        5432,
-        3306,
-        None,
-    ]
+    engines = ("postgresql", "mysql", "mariadb", "sqlite")
+    assert [uris.default_port(engine) for engine in engines] == [5432, 3306, 3306, None]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0?%"), max_size=60))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import URL, make_url
 
+from . import stores
+
 _TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 
 _BUCKET_LENGTHS = range(3, 64)
@@ -19,7 +21,7 @@ class DatabaseAddress:
     """A database and how to log in to it.
 
     Attributes:
-        engine: `postgresql`, `mysql` or `sqlite`.
+        engine: `postgresql`, `mysql`, `mariadb` or `sqlite`.
         host: name or address, IPv6 with or without brackets; empty for SQLite.
         port: TCP port; None for the engine's usual one, and for SQLite.
         database: name of the database; for SQLite the absolute path of its file.
@@ -45,7 +47,7 @@ def default_port(engine: str) -> int | None:
     Raises:
         ValueError: MLflow does not know the engine.
     """
-    ports = {"postgresql": 5432, "mysql": 3306, "sqlite": None}
+    ports = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "sqlite": None}
     if engine not in ports:
         raise ValueError(f"engine: must be one of {', '.join(ports)} (got {engine!r})")
     return ports[engine]
@@ -71,7 +73,7 @@ def database_uri(address: DatabaseAddress) -> str:
         driver,
         username=address.username,
         password=address.password,
-        host=_host(address.host),
+        host=check_host(address.host),
         port=port,
         database=address.database,
         query=query,
@@ -79,8 +81,12 @@ def database_uri(address: DatabaseAddress) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _host(host: str) -> str:
-    """A host name or address, IPv6 without brackets; SQLAlchemy adds them, and writes anything else unquoted."""
+def check_host(host: str) -> str:
+    """A host name or address, IPv6 without brackets; SQLAlchemy adds them, and writes anything else unquoted.
+
+    Raises:
+        ValueError: it is neither.
+    """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         return str(ipaddress.ip_address(bare))
@@ -98,12 +104,15 @@ def _sqlite_uri(path: str) -> str:
     return f"sqlite:///{path}"
 
 
-def _tls(address: DatabaseAddress) -> str:
-    """The TLS mode, once it is known to make sense."""
-    mode = address.tls_mode
+def check_tls(mode: str, ca_path: str) -> str:
+    """The TLS mode, once it is known to make sense.
+
+    Raises:
+        ValueError: it is none, or verifies without a certificate to verify against.
+    """
     if mode not in _TLS_MODES:
         raise ValueError(f"tls_mode: must be one of {', '.join(_TLS_MODES)} (got {mode!r})")
-    if mode.startswith("verify-") and not address.ca_path:
+    if mode.startswith("verify-") and not ca_path:
         raise ValueError(f"tls_mode: {mode!r} needs the certificate of the server's authority")
     return mode
 
@@ -113,7 +122,7 @@ def _postgresql(address: DatabaseAddress) -> tuple[str, dict[str, str]]:
     if "\0" in address.password:
         raise ValueError("password: PostgreSQL takes none with a NUL")
     # Always named: libpq's default `prefer` would fall back to plain text, or find a ca in somebody's home.
-    query = {"sslmode": _tls(address)}
+    query = {"sslmode": check_tls(address.tls_mode, address.ca_path)}
     if address.ca_path:
         query["sslrootcert"] = address.ca_path
     return "postgresql+psycopg2", query
@@ -134,12 +143,16 @@ def _mysql(address: DatabaseAddress) -> tuple[str, dict[str, str]]:
         "verify-ca": {"ssl_ca": address.ca_path, "ssl_check_hostname": "false"},
         "verify-full": {"ssl_ca": address.ca_path, "ssl_check_hostname": "true"},
     }
-    return "mysql+pymysql", {"charset": "utf8mb4", **tls[_tls(address)]}
+    return "mysql+pymysql", {
+        "charset": "utf8mb4",
+        **tls[check_tls(address.tls_mode, address.ca_path)],
+    }
 
 
 _DRIVERS: dict[str, Callable[[DatabaseAddress], tuple[str, dict[str, str]]]] = {
     "postgresql": _postgresql,
     "mysql": _mysql,
+    "mariadb": _mysql,  # MLflow knows no `mariadb://`
 }
 
 
@@ -147,7 +160,7 @@ def artifact_uri(store: str, bucket: str, prefix: str = "") -> str:
     """Where artifacts are kept, in the form of `mlflow server --artifacts-destination`.
 
     Args:
-        store: `folder`, or a store that speaks S3 (`versitygw`, `s3`).
+        store: `folder`, or a store that speaks S3 (`versitygw`, `minio`, `s3`).
         bucket: name of the bucket; for a folder its absolute path.
         prefix: path below it; may be empty.
 
@@ -167,8 +180,8 @@ def artifact_uri(store: str, bucket: str, prefix: str = "") -> str:
         if not bucket.startswith("/"):
             raise ValueError(f"folder: must be an absolute path (got {bucket!r})")
         return "/".join((bucket.rstrip("/"), *parts)) or "/"
-    if store not in ("versitygw", "s3"):
-        raise ValueError(f"store: must be folder, versitygw or s3 (got {store!r})")
+    if not stores.abilities(store).speaks_s3:
+        raise ValueError(f"store: must be folder or one that speaks S3 (got {store!r})")
     if reason := check_bucket(bucket):
         raise ValueError(f"bucket: {reason} (got {bucket!r})")
     return "/".join(("s3:/", bucket, *parts))
