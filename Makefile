@@ -6,7 +6,7 @@ CLI := $(RUN) pulumi-mlflow
 LOCK := $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready up down preview refresh info env ps logs shell verify dump restore test lint lock
+.PHONY: help setup ready up down preview refresh info env ps logs shell users verify dump restore test lint lock
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ logs: ready ## Show the parts' logs in order of time; ROLE=tracking for one, FOL
 
 shell: ready ## Open a shell in a container; ROLE=database for another than the server's.
 	@$(CLI) shell --stack $(STACK) $(if $(ROLE),--role $(ROLE))
+
+users: ready ## List who may log in; DO='add ada', 'remove ada' or 'rotate ada' changes it.
+	@$(CLI) users $(if $(DO),$(DO),list) --stack $(STACK)
 
 verify: ready ## Send a real training run through the front door and back.
 	@$(CLI) verify --stack $(STACK)

@@ -316,7 +316,7 @@ def _export_logins(
         pulumi.export("password", proxy.password)
         if access.users:
             pulumi.export("users", proxy.passwords)
-    elif access.auth in RBAC:
+    elif access.auth is AuthMode.MLFLOW:
         pulumi.export("username", server.admin_username)
         pulumi.export("password", server.admin_password)
 

@@ -3,7 +3,7 @@
 import pulumi
 
 from .contracts import ArtifactEndpoint, DatabaseEndpoint
-from .core import server, uris
+from .core import auth, server, uris
 
 DATABASE_CA = "database-ca.pem"
 ARTIFACTS_CA = "artifacts-ca.pem"
@@ -44,6 +44,37 @@ def server_secrets(
     # The names are known before any value is.
     names = server.secret_environment("-", "-", *("-" for _ in keys))
     return {name: values[name] for name in names}
+
+
+def auth_files(
+    settings: auth.AuthSettings,
+    database: DatabaseEndpoint,
+    admin_password: pulumi.Input[str],
+    session_key: pulumi.Input[str],
+    proxy_secret: pulumi.Input[str],
+    folder: str,
+    modules: str,
+) -> dict[str, pulumi.Output[str]]:
+    """Files of a server with users of its own: path below `folder` → content (secret output). See `core.auth.files`.
+
+    Args:
+        settings: who may do what.
+        database: where users are kept, with the runs.
+        admin_password: of the administrator.
+        session_key: what MLflow signs its forms with.
+        proxy_secret: what the proxy must send to be believed.
+        folder: where the server finds them.
+        modules: folder of the image with our modules.
+    """
+    plain: pulumi.Output[dict[str, str]] = pulumi.Output.all(
+        database_uri(database, folder), admin_password, session_key, proxy_secret
+    ).apply(
+        lambda known: auth.files(
+            settings, known[0], known[1], known[2], known[3], folder=folder, modules=modules
+        )
+    )
+    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
+    return {name: values[name] for name in auth.file_names(settings.mode)}
 
 
 def database_uri(database: DatabaseEndpoint, folder: pulumi.Input[str]) -> pulumi.Output[str]:

@@ -14,9 +14,14 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 _ALPHABET = string.ascii_letters + string.digits
 
 
+def generate(length: int = 32) -> str:
+    """Letters and digits from the operating system's random source; 32 carry 190 bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
 class _Provider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
-        value = "".join(secrets.choice(_ALPHABET) for _ in range(int(props["length"])))
+        value = generate(int(props["length"]))
         return CreateResult(id_=props["purpose"], outs={**props, "value": value})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:

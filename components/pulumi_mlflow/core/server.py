@@ -23,6 +23,9 @@ Not `/api/3.0/mlflow/server-info`: in 3.17.2 it reports settings without a query
 that it also fails while they are all taken; checks the Host header.
 """
 
+WEBHOOK_SCHEMES = "_MLFLOW_WEBHOOK_ALLOWED_SCHEMES"
+"""Variable that says which URLs MLflow's webhooks may have."""
+
 _POOL_RECYCLE_SECONDS = 1800
 """Oldest connection that is used again. MLflow pings each one before use, which finds closed ones; this also leaves a
 server that a failover demoted, and stays under MySQL's `wait_timeout` (8 h)."""
@@ -50,6 +53,9 @@ class ServerSettings:
         s3_region: region that requests are signed for; empty for the store's default.
         s3_ca_path: file with the certificate authority of the store; empty for the usual ones.
         prometheus_dir: folder that workers share metrics through; empty for no `/metrics`.
+        artifact_mode: `proxied`: clients send artifacts through the server; `direct`: clients use the store themselves,
+            and the server only shows artifacts in its pages.
+        own_users: whether MLflow itself asks who is there, see `auth.files`.
     """
 
     host: str
@@ -64,6 +70,8 @@ class ServerSettings:
     s3_region: str = ""
     s3_ca_path: str = ""
     prometheus_dir: str = ""
+    artifact_mode: str = "proxied"
+    own_users: bool = False
 
 
 def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
@@ -82,12 +90,28 @@ def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
         str(settings.port),
         "--workers",
         str(settings.workers),
-        "--artifacts-destination",
-        settings.artifacts_destination,
+        *_artifact_argv(settings),
     ]
     if settings.prometheus_dir:
         argv += ["--expose-prometheus", settings.prometheus_dir]
+    if settings.own_users:
+        argv += ["--app-name", "basic-auth"]
     return argv
+
+
+def _artifact_argv(settings: ServerSettings) -> list[str]:
+    """Where artifacts go.
+
+    Raises:
+        ValueError: unknown mode.
+    """
+    if settings.artifact_mode not in ("proxied", "direct"):
+        raise ValueError(
+            f"artifact_mode: must be proxied or direct (got {settings.artifact_mode!r})"
+        )
+    if settings.artifact_mode == "direct":
+        return ["--no-serve-artifacts", "--default-artifact-root", settings.artifacts_destination]
+    return ["--artifacts-destination", settings.artifacts_destination]
 
 
 def server_environment(settings: ServerSettings) -> dict[str, str]:
@@ -103,27 +127,47 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Eight more processes (0.9 GB) that evaluate traces and the like, and fit for one replica only.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # MLflow 3.17 has no switch for webhooks: who may write could make the server call any public URL. With URLs of a
+        # scheme that does not exist none can be made, and one in a restored database is never called.
+        WEBHOOK_SCHEMES: "off",
+        # Each of a worker's threads would get an arena of its own, of which glibc gives nothing back: four uploads at once
+        # took 150 MB and kept 135 of them; now it is 75, given back.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+        # uvicorn ends a worker that has not answered for 5 s. On a busy machine its imports alone take longer: workers
+        # were started and ended for ever (seen at a load of 20 on 2 cores).
+        "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "30",
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(settings.pool_size),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(settings.max_overflow),
         "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": str(_POOL_RECYCLE_SECONDS),
         "TMPDIR": settings.scratch_dir,
     }
-    if settings.s3_endpoint_url:
-        environment |= {
-            "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
-            "AWS_DEFAULT_REGION": settings.s3_region or _FALLBACK_REGION,
-            # boto3 from 1.36 on adds checksums that other stores refuse or mangle.
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-            # The keys of such a store are static: never wait for, or use, those of the machine.
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-    elif settings.s3_region:
-        environment["AWS_DEFAULT_REGION"] = settings.s3_region
-    if settings.s3_ca_path:
-        environment["AWS_CA_BUNDLE"] = settings.s3_ca_path
+    environment |= s3_environment(settings.s3_endpoint_url, settings.s3_region, settings.s3_ca_path)
     return environment
+
+
+def s3_environment(endpoint_url: str, region: str, ca_path: str = "") -> dict[str, str]:
+    """Variables by which MLflow and boto3 find a store that speaks S3, keys aside.
+
+    Args:
+        endpoint_url: URL of an S3-compatible store; empty for S3 itself and for other kinds of store.
+        region: region that requests are signed for; empty for the default.
+        ca_path: file with the certificate authority of the store; empty for the usual ones.
+    """
+    environment = {"AWS_CA_BUNDLE": ca_path} if ca_path else {}
+    if not endpoint_url:
+        return {**environment, **({"AWS_DEFAULT_REGION": region} if region else {})}
+    return {
+        **environment,
+        "MLFLOW_S3_ENDPOINT_URL": endpoint_url,
+        "AWS_DEFAULT_REGION": region or _FALLBACK_REGION,
+        # boto3 from 1.36 on adds checksums that other stores refuse or mangle.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        # The keys of such a store are static: never wait for, or use, those of the machine.
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def secret_environment(

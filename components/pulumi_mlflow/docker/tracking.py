@@ -13,17 +13,30 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import budgets, server, urls
+from ..core import auth, budgets, limits, naming, server, stores, urls
 from ..generated import GeneratedSecret
 from . import container
-from .files import FILES_PATH
+from .engine import HOST_GATEWAY
+from .files import FILES_PATH, DockerFiles
 from .job import DockerJob
 from .network import place
 
 PORT = 5000
 UID = 10001
 SCRATCH = "/scratch"
-BOOT = ["python", "/opt/pulumi-mlflow/boot.py"]
+MODULES = "/opt/pulumi-mlflow"
+BOOT = ["python", f"{MODULES}/boot.py"]
+
+
+class DockerPermissionsArgs(TypedDict):
+    """What users may do with what is not their own, with `auth` `mlflow` or `oidc-mlflow`."""
+
+    default: NotRequired[str]
+    """Permission of everybody: NO_PERMISSIONS, READ, USE, EDIT or MANAGE; READ unless given."""
+    groups: NotRequired[dict[str, str]]
+    """Group of the identity provider → permission of its members on everything; the highest counts."""
+    admin_groups: NotRequired[list[str]]
+    """Groups whose members administer MLflow."""
 
 
 class DockerTrackingServerArgs(TypedDict):
@@ -35,6 +48,8 @@ class DockerTrackingServerArgs(TypedDict):
     """Id of the server's image."""
     database: DatabaseEndpoint
     """Where runs are kept."""
+    migration_database: NotRequired[DatabaseEndpoint]
+    """The same without a pooler, for migrations, which hold locks on a connection; `database` unless given."""
     artifacts: ArtifactEndpoint
     """Where artifacts are kept."""
     public_url: NotRequired[str]
@@ -51,6 +66,17 @@ class DockerTrackingServerArgs(TypedDict):
     """Memory limit, in MiB; by the number of workers unless given."""
     cpus: NotRequired[Optional[float]]
     """CPU limit, in CPUs; none unless given."""
+    auth: NotRequired[str]
+    """Whom the server itself asks: `none` (a proxy may), `mlflow` (users of its own) or `oidc-mlflow` (a proxy that has
+    logged them in); `none` unless given."""
+    permissions: NotRequired[DockerPermissionsArgs]
+    """What users may do, with `mlflow` and `oidc-mlflow`."""
+    artifact_mode: NotRequired[str]
+    """`proxied`: artifacts go through the server; `direct`: clients use the store; `proxied` unless given."""
+    multipart: NotRequired[bool]
+    """Whether clients get URLs of the store that the server signed, for large files; no unless given."""
+    scratch_mb: NotRequired[Optional[int]]
+    """Free disk that artifacts on their way must find, in MiB; see `stores.scratch_mb` unless given."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""
 
@@ -62,12 +88,18 @@ class DockerTrackingServer(container.DockerComponent):
 
     Raises:
         UnreachableEndpointError: database or artifacts cannot be reached from the stack's network.
+        ValueError: `auth` or a permission is none that there is, or the store cannot do what `artifact_mode` or
+            `multipart` wants.
     """
 
     _role = "tracking"
 
     endpoint: TrackingEndpoint
     """For the proxy in the same network; known once the server is healthy."""
+    admin_username: str
+    """MLflow's administrator, with `mlflow` and `oidc-mlflow`."""
+    admin_password: pulumi.Output[str]
+    """Password of that user (secret). With `oidc-mlflow` it is good inside the stack's network only."""
     ops: pulumi.Output[dict[str, str]]
     """What `docker.backup` needs; no secrets."""
 
@@ -80,45 +112,98 @@ class DockerTrackingServer(container.DockerComponent):
         super().__init__(name, args.get("deployment"), opts)
         here = place(self._deployment)
         database, artifacts = args["database"], args["artifacts"]
-        for given in (database, artifacts):
+        direct = args.get("migration_database", database)
+        for given in (database, direct, artifacts):
             require_reach(name, here, given["component"], given["reach"])
         workers = args.get("workers", 2)
         kek = GeneratedSecret(self._child("kek"), opts=self._opts())
-        secrets = endpoints.server_secrets(database, artifacts, kek.value, FILES_PATH)
-        files = self._files(
-            {
+        # In every mode, since they are protected: a mode may be left and come back to.
+        admin = GeneratedSecret(self._child("admin"), opts=self._opts())
+        session = GeneratedSecret(self._child("session"), opts=self._opts())
+        proxy = GeneratedSecret(self._child("proxy-secret"), opts=self._opts())
+        self.admin_username = auth.ADMIN
+        self.admin_password = pulumi.Output.secret(admin.value)
+        users = self._users(name, args)
+
+        def contents(of: DatabaseEndpoint) -> dict[str, pulumi.Input[str]]:
+            secrets = endpoints.server_secrets(of, artifacts, kek.value, FILES_PATH)
+            return {
                 **{f"env/{name}": value for name, value in secrets.items()},
-                **endpoints.certificates(database, artifacts),
-            },
-            args["image"],
-            UID,
-        )
+                **endpoints.certificates(of, artifacts),
+                **(
+                    endpoints.auth_files(
+                        users, of, admin.value, session.value, proxy.value, FILES_PATH, MODULES
+                    )
+                    if users
+                    else {}
+                ),
+            }
+
+        files = self._files(contents(database), args["image"], UID)
+        migration_files = files
+        if direct is not database:
+            migration_files = DockerFiles(
+                self._child("migration-files"),
+                self._physical("migration-files"),
+                contents(direct),
+                args["image"],
+                UID,
+                self._labels(),
+                self._opts(),
+            )
+        # SQLite's file lies in a volume of its own.
+        mounts: list[list[pulumi.Input[str]]] = []
+        if "volume" in database:
+            path = pulumi.Output.from_input(database["database"])
+            mounts.append([database["volume"], path.apply(lambda file: file.rpartition("/")[0])])
         settings = pulumi.Output.all(
             uri=artifacts["uri"],
-            endpoint_url=artifacts.get("endpoint_url", ""),
+            endpoint_url=self._endpoint_url(name, args),
             region=artifacts.get("region", ""),
         ).apply(lambda known: self._settings(args, known))
+        scratch = self._volume("scratch", self._physical("scratch"))
+        addresses = (
+            database.get("host"),
+            direct.get("host"),
+            artifacts.get("endpoint_url"),
+            artifacts.get("public_endpoint_url"),
+        )
+        host_gateway = any(
+            isinstance(address, str) and name in address
+            for address in addresses
+            for name in HOST_GATEWAY
+        )
         migrated = DockerJob(
             self._child("migration"),
             {
                 "name": self._physical("migration"),
                 "image": args["image"],
                 "command": [*BOOT, "migrate"],
-                "environment": {"TMPDIR": "/tmp"},  # noqa: S108 - in the container
-                "volumes": files.volume.apply(lambda held: {held: f"{FILES_PATH}:ro"}),
+                "environment": {
+                    "TMPDIR": "/tmp",  # noqa: S108 - in the container
+                    "ARTIFACTS_URI": artifacts["uri"],
+                    "SCRATCH": SCRATCH,
+                    "SCRATCH_MB": str(self._scratch_mb(args)),
+                },
+                "volumes": pulumi.Output.all(
+                    [[migration_files.volume, f"{FILES_PATH}:ro"], [scratch.name, SCRATCH], *mounts]
+                ).apply(lambda held: dict(held[0])),
+                "host_gateway": host_gateway,
                 "network": args["network"],
                 "labels": self._labels(),
                 "timeout": 1800,
             },
-            {"database": database["host"]},
+            {"database": direct.get("host", ""), "data": direct.get("data", "")},
             self._opts(),
         )
-        scratch = self._volume("scratch", self._physical("scratch"))
         argv = settings.apply(lambda known: [*BOOT, "serve", *server.server_argv(known)])
         environment = settings.apply(
             lambda known: {
                 **server.server_environment(known),
                 "HEALTH_URL": f"http://127.0.0.1:{PORT}{server.HEALTH_PATH}",
+                "ARTIFACTS_URI": known.artifacts_destination,
+                "ARTIFACTS_MODE": known.artifact_mode,
+                "SCRATCH": SCRATCH,
             }
         )
         cpus = args.get("cpus")
@@ -132,11 +217,26 @@ class DockerTrackingServer(container.DockerComponent):
                 files=files,
                 health=container.Health([*BOOT, "health"], timeout=180, start_period=60),
                 memory_mb=args.get("memory_mb") or budgets.server_memory_mb(workers),
-                cpus=f"{cpus:g}" if cpus else "",
+                cpus=f"{cpus or limits.server_cpus(workers):g}",
+                pids=limits.server_pids(workers),
                 environment=environment,
                 volumes=[
-                    docker.ContainerVolumeArgs(volume_name=scratch.name, container_path=SCRATCH)
+                    docker.ContainerVolumeArgs(volume_name=scratch.name, container_path=SCRATCH),
+                    *(
+                        docker.ContainerVolumeArgs(volume_name=volume, container_path=folder)
+                        for volume, folder in mounts
+                    ),
+                    *(
+                        [
+                            docker.ContainerVolumeArgs(
+                                volume_name=artifacts["volume"], container_path=artifacts["uri"]
+                            )
+                        ]
+                        if "volume" in artifacts
+                        else []
+                    ),
                 ],
+                host_gateway=host_gateway,
                 depends_on=[migrated],
             ),
         )
@@ -147,12 +247,62 @@ class DockerTrackingServer(container.DockerComponent):
             public_url=args.get("public_url", ""),
             health_path=server.HEALTH_PATH,
             ready_path=server.READY_PATH,
-            auth_mode=AuthMode.NONE.value,
+            auth_mode=users.mode if users else AuthMode.NONE.value,
         )
+        if users and users.mode == AuthMode.OIDC_MLFLOW.value:
+            self.endpoint["proxy_secret"] = pulumi.Output.secret(proxy.value)
         self.ops = pulumi.Output.all(
-            image=args["image"], files=files.volume, container=self._physical()
+            image=args["image"],
+            files=files.volume,
+            migration_files=migration_files.volume,
+            container=self._physical(),
         )
         self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
+
+    def _users(self, name: str, args: DockerTrackingServerArgs) -> Optional[auth.AuthSettings]:
+        """Who may do what, or None where the server asks nobody."""
+        mode = args.get("auth", AuthMode.NONE.value)
+        if mode == AuthMode.NONE.value:
+            return None
+        permissions = args.get("permissions", DockerPermissionsArgs())
+        try:
+            return auth.AuthSettings(
+                mode=mode,
+                default=permissions.get("default", auth.DEFAULT_PERMISSION),
+                groups=permissions.get("groups", {}),
+                admin_groups=permissions.get("admin_groups", []),
+            )
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _endpoint_url(self, name: str, args: DockerTrackingServerArgs) -> pulumi.Input[str]:
+        """URL by which the server finds the store; empty where it needs none."""
+        artifacts, multipart = args["artifacts"], args.get("multipart", False)
+        mode = args.get("artifact_mode", "proxied")
+        own = artifacts.get("endpoint_url", "")
+        if "volume" in artifacts:
+            reason = stores.check_mode("folder", mode)
+            if multipart:
+                reason = stores.check_multipart("folder", mode, "")
+            if reason:
+                raise ValueError(f"{name}: artifact_mode, multipart: {reason}")
+        if not multipart:
+            return own
+        if own and "public_endpoint_url" not in artifacts:
+            raise ValueError(
+                f"{name}: multipart: {artifacts['component']} has no public_endpoint_url, and the server must sign "
+                "for the URL that clients use; publish the store"
+            )
+        # A signature covers the host: the server must know the store by the clients' name for it.
+        return artifacts.get("public_endpoint_url", own)
+
+    def _scratch_mb(self, args: DockerTrackingServerArgs) -> int:
+        given = args.get("scratch_mb")
+        if given is not None:
+            return given
+        store = "folder" if "volume" in args["artifacts"] else "s3"
+        mode, multipart = args.get("artifact_mode", "proxied"), args.get("multipart", False)
+        return stores.scratch_mb(store, mode, multipart=multipart)
 
     def _settings(
         self, args: DockerTrackingServerArgs, artifacts: dict[str, str]
@@ -160,6 +310,8 @@ class DockerTrackingServer(container.DockerComponent):
         names = [
             self._role,
             self._physical(),
+            # The front door's, under which those of a shared network ask for it.
+            naming.physical_name(self._deployment, "proxy"),
             *([urls.host_of(args["public_url"])] if args.get("public_url") else []),
             *args.get("allowed_hosts", []),
         ]
@@ -174,6 +326,8 @@ class DockerTrackingServer(container.DockerComponent):
             pool_size=args.get("pool_size", budgets.POOL_SIZE),
             max_overflow=args.get("max_overflow", budgets.MAX_OVERFLOW),
             scratch_dir=SCRATCH,
+            artifact_mode=args.get("artifact_mode", "proxied"),
+            own_users=args.get("auth", AuthMode.NONE.value) != AuthMode.NONE.value,
             s3_ca_path=f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}"
             if "ca" in args["artifacts"]
             else "",

@@ -1,6 +1,9 @@
 """A Pulumi stack, seen from outside: its outputs and its state, read and written through the `pulumi` command."""
 
+import base64
 import json
+import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from typing import Any
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from requests.auth import HTTPBasicAuth
+from requests.adapters import HTTPAdapter
 
 from pulumi_mlflow.contracts import AuthMode
 
@@ -23,13 +26,29 @@ PULUMI_SECONDS = 120
 PROBE_SECONDS = 10
 """How long a server may take to answer a health check before it counts as down."""
 
+TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the variable's name
+"""Where MLflow's client, and these commands, find a bearer token of the identity provider."""
+
 TOOLCHAIN = Path("toolchain") / "setup.py"
 """The set-up script of this repository; a project without it uses the `pulumi` on PATH."""
 
 
-def basic_auth(username: str, password: str) -> HTTPBasicAuth:
-    """A login in UTF-8, as MLflow's client sends it; requests would encode text as Latin-1."""
-    return HTTPBasicAuth(username.encode(), password.encode())
+def basic(username: str, password: str) -> str:
+    """The header `Authorization` of a login in UTF-8, as MLflow's client sends it; requests would use Latin-1."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+class StoreAccess(BaseModel):
+    """An artifact store that clients write to themselves, in artifact mode `direct`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint_url: str | None = None
+    """None for S3 itself."""
+    region: str | None = None
+    access_key: SecretStr | None = None
+    """None where clients have keys of their own."""
+    secret_key: SecretStr | None = None
 
 
 class FrontDoor(BaseModel):
@@ -40,8 +59,16 @@ class FrontDoor(BaseModel):
     tracking_uri: str
     """URL without a trailing slash."""
     username: str | None = None
-    """None where the server asks for no login."""
+    """None where the server asks for no login, or for a token."""
     password: SecretStr | None = None
+    token: SecretStr | None = None
+    """Bearer token of the identity provider."""
+    ca: str | None = None
+    """PEM of the certificate authority that signed the server's certificate; None for those of the machine."""
+    store: StoreAccess | None = None
+    """None where artifacts go through the server."""
+    auth_mode: AuthMode | None = None
+    """None where it is not known, since the server is not a stack's."""
 
     @property
     def login(self) -> tuple[str, str] | None:
@@ -50,10 +77,50 @@ class FrontDoor(BaseModel):
             return None
         return self.username, self.password.get_secret_value()
 
+    @property
+    def wants_token(self) -> bool:
+        """Whether programs log in with a token of the identity provider."""
+        return self.auth_mode in {AuthMode.OIDC, AuthMode.OIDC_MLFLOW}
+
+    @property
+    def authorization(self) -> str | None:
+        """The header `Authorization`; None where the server asks for no login."""
+        if self.token is not None:
+            return f"Bearer {self.token.get_secret_value()}"
+        return basic(*self.login) if self.login else None
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be shown."""
+        given = [self.password, self.token]
+        if self.store is not None:
+            given += [self.store.access_key, self.store.secret_key]
+        return [secret.get_secret_value() for secret in given if secret]
+
+    def trust(self) -> ssl.SSLContext:
+        """What a TLS connection to the server is checked by."""
+        return ssl.create_default_context(cadata=self.ca)
+
+    def session(self) -> requests.Session:
+        """A session that is logged in, and trusts the server's own certificate authority."""
+        session = requests.Session()
+        session.auth = self._authorize
+        if self.ca:
+            session.mount("https://", _Trusting(self.trust()))
+        return session
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # As `auth`, or requests would put a login of ~/.netrc in its place.
+        if self.authorization:
+            request.headers["Authorization"] = self.authorization
+        return request
+
     def get(self, path: str) -> requests.Response:
         """Ask the server for a path, logged in."""
-        auth = basic_auth(*self.login) if self.login else None
-        return requests.get(f"{self.tracking_uri}{path}", auth=auth, timeout=PROBE_SECONDS)
+        with self.session() as session:
+            return session.get(
+                f"{self.tracking_uri}{path}", timeout=PROBE_SECONDS, allow_redirects=False
+            )
 
     def version(self) -> str:
         """MLflow's version, as the server tells it.
@@ -67,8 +134,22 @@ class FrontDoor(BaseModel):
         except requests.RequestException as error:
             raise OpsError(f"{url}: no answer ({type(error).__name__})") from error
         if answer.status_code != requests.codes.ok:
-            raise OpsError(f"{url}: answered {answer.status_code} instead of MLflow's version")
+            hint = f"; set {TOKEN} to a token of yours that is valid" if self.wants_token else ""
+            raise OpsError(
+                f"{url}: answered {answer.status_code} instead of MLflow's version{hint}"
+            )
         return answer.text.strip()
+
+
+class _Trusting(HTTPAdapter):
+    """Connections whose certificates are checked by a context of ours."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
 
 
 class StackOutputs(BaseModel):
@@ -81,16 +162,26 @@ class StackOutputs(BaseModel):
     runtime: str = Field(pattern=r"^[a-z]+$")
     username: str | None = None
     password: SecretStr | None = None
+    users: dict[str, SecretStr] = {}
+    """Further users of `basic` and their passwords."""
+    ca: str | None = None
+    store: StoreAccess | None = None
     ops: dict[str, Any] = {}
 
     @property
     def front_door(self) -> FrontDoor:
-        """The server as a client sees it."""
-        login = self.auth_mode is not AuthMode.NONE
+        """The server as a client sees it, with the user's own token where that is the login."""
+        by_token = self.auth_mode in {AuthMode.OIDC, AuthMode.OIDC_MLFLOW}
+        by_password = not by_token and self.auth_mode is not AuthMode.NONE
+        token = os.environ.get(TOKEN)
         return FrontDoor(
             tracking_uri=self.tracking_uri.rstrip("/"),
-            username=self.username if login else None,
-            password=self.password if login else None,
+            username=self.username if by_password else None,
+            password=self.password if by_password else None,
+            token=SecretStr(token) if token and by_token else None,
+            ca=self.ca,
+            store=self.store,
+            auth_mode=self.auth_mode,
         )
 
 
