@@ -35,6 +35,10 @@ GROUPS = {
 }
 """Name → pytest's marker expression. Together they select every test, whatever its folder."""
 
+WORKERS = "2"
+"""Processes among which a group's test files are shared out. Tests with an engine wait more than they compute, and each
+process has a stack of its own there, of 2 GB."""
+
 _NO_TESTS = 5  # pytest's exit code
 _TEST_FUNCTION = re.compile(r"^\s*(async\s+)?def test_", re.MULTILINE)
 
@@ -151,7 +155,9 @@ def group(name: str, expression: str) -> Tally:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        code = run([*PYTHON, "-m", "pytest", "-m", expression, f"--junitxml={report}"])
+        # By file: a file's tests share what its fixtures have made.
+        shared = ["-n", WORKERS, "--dist", "loadfile", "--durations=15"]
+        code = run([*PYTHON, "-m", "pytest", "-m", expression, *shared, f"--junitxml={report}"])
         tally = read_report(name, code, report.read_text() if report.is_file() else None)
     tally.seconds = time.monotonic() - started
     return tally
@@ -221,6 +227,8 @@ def summary(tallies: list[Tally]) -> int:
     reasons = sum((tally.reasons for tally in tallies), Counter[str]())
     for reason, count in reasons.most_common():
         print(f"skipped {count}: {reason}")
+    if any(reason.startswith("FULL=1") for reason in reasons):
+        print("with those of FULL=1, which take long: FULL=1 make test")
     failed = sum(tally.failed for tally in tallies)
     passed, skipped = (sum(getattr(t, name) for t in tallies) for name in ("passed", "skipped"))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

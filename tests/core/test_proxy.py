@@ -1,7 +1,9 @@
 """What nginx is told, by its structure; that nginx itself takes it is shown by the Docker tests."""
 
+import importlib.util
 import re
 import sys
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -9,9 +11,24 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import proxy
 
 ports = st.integers(1, 65535)
+SECRET = "sentinel0123456789"
+
+every = st.fixed_dictionaries(
+    {
+        "listen_port": ports,
+        "upstream_port": ports,
+        "auth": st.sampled_from(proxy.MODES),
+        "rate_limit": st.sampled_from([0, 7]),
+        "cache": st.booleans(),
+        "multipart": st.booleans(),
+        "hsts": st.booleans(),
+    }
+)
+tls = st.sampled_from([{}, {"certificate_path": "/run/tls.crt", "key_path": "/run/tls.key"}])
 
 
 def settings(**changes):
@@ -21,6 +38,9 @@ def settings(**changes):
         "upstream_port": 5000,
         "auth": "basic",
         "htpasswd_path": "/run/pulumi-mlflow/htpasswd",
+        "oidc_host": "dev-oidc",
+        "oidc_port": 4180,
+        "proxy_secret": SECRET,
     }
     return proxy.ProxySettings(**{**values, **changes})
 
@@ -72,27 +92,31 @@ def headers(text):
     return dict(values(server_of(text), "proxy_set_header"))
 
 
-@given(ports, ports, st.sampled_from(["none", "basic"]))
-def test_every_block_is_closed_and_every_value_filled_in(listen, upstream, auth):
-    text = proxy.render_nginx(settings(listen_port=listen, upstream_port=upstream, auth=auth))
-    server = block(block(parse(text), "http"), "server")
-    assert values(server, "listen") == [[str(listen)]]
-    assert values(server, "set") == [["$upstream", f'"http://dev-tracking:{upstream}"']]
-    assert "@{" not in text
+@hypothesis_settings(max_examples=30)
+@given(every, tls)
+def test_every_block_is_closed_and_every_value_filled_in(changes, secure):
+    text = proxy.render_nginx(settings(**changes, **secure))
+    server = server_of(text)
+    assert values(server, "listen") == [[str(changes["listen_port"]), *(["ssl"] if secure else [])]]
+    upstream = f'"http://dev-tracking:{changes["upstream_port"]}"'
+    assert ["$upstream", upstream] in values(server, "set")
+    assert "{{" not in text
+    assert "{%" not in text
+    check(parse(text))
 
 
-def test_no_directive_stands_twice_in_a_block():
-    def check(tree):
-        once = [w[0] for w, children in tree if children is None]
-        repeatable = {"proxy_set_header", "add_header", "default", "401", "sub_filter"}
-        assert len(set(once)) == len([w for w in once if w not in repeatable]) + len(
-            repeatable & set(once)
-        )
-        for _, children in tree:
-            if children:
-                check(children)
+def check(tree):
+    """No directive stands twice in a block."""
+    repeatable = {"proxy_set_header", "proxy_hide_header", "add_header", "sub_filter", "set"}
+    repeatable |= {"error_page", "auth_request_set"}
+    once = [w[0] for w, children in tree if children is None and w[0] not in repeatable]
+    assert len(set(once)) == len(once), once
+    for _, children in tree:
+        check(children or [])
 
-    check(parse(proxy.render_nginx(settings())))
+
+def test_modes_are_those_of_the_contract():
+    assert list(proxy.MODES) == [mode.value for mode in AuthMode]
 
 
 def test_runs_without_root_on_a_read_only_root():
@@ -118,8 +142,10 @@ def test_finds_the_server_at_its_new_address():
 
 def test_artifacts_of_any_size_are_streamed():
     text = proxy.render_nginx(settings())
-    http, here = block(parse(text), "http"), server_of(text)
-    assert values(http, "client_max_body_size") == [["0"]]
+    here = server_of(text)
+    artifacts = location(text, "~", ARTIFACTS)
+    assert values(artifacts, "client_max_body_size") == [["0"]]
+    assert values(artifacts, "gzip") == [["off"]]
     assert {
         name: values(here, name)[0][0]
         for name in (
@@ -142,11 +168,42 @@ def test_artifacts_of_any_size_are_streamed():
     }
 
 
-@pytest.mark.parametrize("auth", ["none", "basic"])
+ARTIFACTS = r"^/(ajax-)?api/2\.0/mlflow(-artifacts/artifacts/|/upload-artifact$)"
+
+
+@pytest.mark.parametrize(
+    ("path", "unlimited"),
+    [
+        ("/api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts/model.bin", True),
+        ("/ajax-api/2.0/mlflow-artifacts/artifacts/1/x", True),
+        ("/ajax-api/2.0/mlflow/upload-artifact", True),
+        ("/api/2.0/mlflow-artifacts/mpu/create/1/x", False),
+        ("/api/2.0/mlflow/runs/log-batch", False),
+        ("/api/2.0/mlflow/upload-artifacts-of-mine", False),
+        ("/v1/traces", False),
+        ("/x/api/2.0/mlflow-artifacts/artifacts/1", False),
+    ],
+)
+def test_only_artifacts_may_be_of_any_size(path, unlimited):
+    assert bool(re.search(ARTIFACTS, path)) == unlimited
+    http = block(parse(proxy.render_nginx(settings())), "http")
+    assert values(http, "client_max_body_size") == [[f"{proxy.BODY_LIMIT_MB}m"]]
+
+
+@pytest.mark.parametrize("auth", proxy.MODES)
 def test_what_a_client_says_of_itself_is_not_passed_on(auth):
     sent = headers(proxy.render_nginx(settings(auth=auth)))
-    for name in ("X-Remote-User", "X-Forwarded-User", "X-Auth-Request-User", "Remote-User"):
-        assert sent[name] == '""'
+    names = {"X-Remote-User", "X-Forwarded-User", "X-Auth-Request-User", "Remote-User"}
+    ours = {
+        "X-Mlflow-User": "$auth_user",
+        "X-Mlflow-Groups": "$auth_groups",
+        "X-Mlflow-Proxy-Secret": SECRET,
+    }
+    for name in names | set(ours):
+        assert sent[name] == (ours.get(name, '""') if auth == "oidc-mlflow" else '""')
+    # A login is seen by nobody but him who checks it.
+    assert sent.get("Authorization") == (None if auth in ("none", "mlflow") else '""')
+    assert sent.get("Cookie") == ('""' if auth in proxy.OIDC_MODES else None)
     assert sent["Host"] == "$http_host"
     assert sent["X-Forwarded-For"] == sent["X-Real-IP"] == "$remote_addr"
     assert sent["X-Forwarded-Proto"] == "$scheme"
@@ -174,24 +231,57 @@ def test_none():
     assert values(server_of(text), "auth_basic") == [["off"]]
     assert "Authorization" not in headers(text)
     # Nobody checked the name that a client sends along.
-    log = block(parse(text), "http")
-    assert "remote_user" not in "".join(values(log, "log_format")[0])
+    assert "remote_user" not in text
 
 
-def test_only_the_two_public_ways_in():
-    """Everything but nginx's own liveness asks for a login."""
-    server = block(block(parse(proxy.render_nginx(settings())), "http"), "server")
-    locations = [words[1:] for words, _ in server if words[0] == "location"]
-    info = ["~", r"^/(ajax-)?api/3\.0/mlflow/server-info$"]
-    assert locations == [["=", "/-/health"], ["/"], info, ["@unavailable"]]
-    # A setting of a location's own would take the server's away there.
-    for name in (["/"], info):
-        inside = {words[0] for words, _ in block(server, "location", *name)}
-        assert inside <= {"proxy_pass", "sub_filter", "sub_filter_types"}
-    assert values(block(server, "location", "@unavailable"), "internal") == [[]]
-    health = block(server, "location", "=", proxy.HEALTH_PATH)
-    assert values(health, "return") == [["200", '"ok\\n"']]
-    assert values(health, "proxy_pass") == []
+PLAIN = {"proxy_pass", "sub_filter", "sub_filter_types", "client_max_body_size", "gzip"}
+CACHED = {"proxy_cache", "proxy_cache_key", "proxy_cache_valid", "proxy_cache_lock"}
+CACHED |= {"proxy_ignore_headers", "proxy_buffering", "proxy_no_cache", "proxy_cache_bypass"}
+LOGINS = {"/-/oidc", "/oauth2/callback", "/oauth2/sign_in", "/-/logout", "@login"}
+
+
+@hypothesis_settings(max_examples=30)
+@given(every)
+def test_everything_is_behind_the_login(changes):
+    """A location that reaches the server changes nothing that it inherits: neither login nor headers."""
+    auth = changes["auth"]
+    server = server_of(proxy.render_nginx(settings(**changes)))
+    for words, children in server:
+        if words[0] != "location":
+            continue
+        name = words[-1]
+        inside = {w[0] for w, c in children if c is None}
+        targets = {target for [target] in values(children, "proxy_pass")}
+        assert values(children, "add_header") == []
+        if "$upstream" in targets:
+            allowed = PLAIN | CACHED | ({"auth_request"} if auth == "mlflow" else set())
+            assert inside <= allowed
+            # `none` and a server of its own users apart, the login is the server's block's.
+            assert ["off"] not in values(children, "auth_request")
+            demanded = [c for w, c in children if w[:2] == ["if", "($http_authorization"]]
+            assert len(demanded) == (auth == "mlflow")
+        elif name == "/-/mlflow":
+            assert "internal" in inside
+            assert targets == {"$upstream/version"}
+        elif targets:
+            assert auth in proxy.OIDC_MODES
+            assert name in LOGINS or name.startswith("^(/oauth2/static/")
+            assert all(target.startswith("$oidc") for target in targets)
+        else:
+            answers = values(children, "return")
+            assert len(answers) == 1
+            assert name in {proxy.HEALTH_PATH, "/-/logged-out"} or "internal" in inside
+    internal = block(server, "location", "=", "/-/oidc") if auth in proxy.OIDC_MODES else []
+    assert values(internal, "internal") == ([[]] if internal else [])
+
+
+def test_the_offer_of_presigned_transfers_stands_only_where_clients_reach_the_store():
+    info = ("~", r"^/(ajax-)?api/3\.0/mlflow/server-info$")
+    taken_back = values(location(proxy.render_nginx(settings()), *info), "sub_filter")
+    assert len(taken_back) == 2
+    assert "sub_filter" not in proxy.render_nginx(settings(multipart=True))
+    both = settings(multipart=True, auth="mlflow")
+    assert values(location(proxy.render_nginx(both), *info), "sub_filter") == []
 
 
 def test_a_server_that_is_away_is_said_in_json():
@@ -200,23 +290,77 @@ def test_a_server_that_is_away_is_said_in_json():
     import json
 
     assert json.loads(body.strip("'"))["error_code"] == "TEMPORARILY_UNAVAILABLE"
-    assert values(here, "default_type") == [["application/json"]]
+    http = block(parse(proxy.render_nginx(settings())), "http")
+    assert values(http, "default_type") == [["application/json"]]
     assert values(server_of(proxy.render_nginx(settings())), "error_page") == [
-        ["502", "504", "@unavailable"]
+        ["413", "@too_large"],
+        ["429", "@too_many"],
+        ["500", "502", "504", "=", "@unavailable"],
     ]
 
 
+def added(**changes):
+    """Headers that every answer has: name → value."""
+    text = proxy.render_nginx(settings(**changes))
+    return {words[0]: words[1] for words in values(server_of(text), "add_header")}
+
+
 def test_security_headers():
-    server = block(block(parse(proxy.render_nginx(settings())), "http"), "server")
-    added = {words[0]: words[1:] for words in values(server, "add_header")}
-    assert added == {
-        "X-Content-Type-Options": ["nosniff", "always"],
-        "Referrer-Policy": ["same-origin", "always"],
+    assert set(added()) == {
+        "X-Content-Type-Options",
+        "Referrer-Policy",
+        "Content-Security-Policy",
+        "Permissions-Policy",
     }
-    # One add_header in a location would take all of these away there.
-    for words, children in server:
-        if words[0] == "location":
-            assert values(children, "add_header") == []
+    secure = {"certificate_path": "/run/tls.crt", "key_path": "/run/tls.key"}
+    assert "Strict-Transport-Security" not in added(**secure)
+    assert "Strict-Transport-Security" in added(hsts=True, **secure)
+    assert "Strict-Transport-Security" not in added(hsts=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_ui"),
+    [
+        ("/", True),
+        ("/static-files/lib/notebook-trace-renderer/index.html", True),
+        ("/get-artifact", False),
+        ("/model-versions/get-artifact", False),
+        ("/api/2.0/mlflow-artifacts/artifacts/1/x.html", False),
+        ("/ajax-api/2.0/mlflow/get-trace-artifact", False),
+    ],
+)
+def test_an_artifact_that_is_opened_as_a_page_runs_nothing(path, is_ui):
+    policies = block(block(parse(proxy.render_nginx(settings())), "http"), "map", "$uri", "$policy")
+    [(ui, _), (pattern, data)] = [(words[0], words[1]) for words, _ in policies]
+    assert ui == "default"
+    assert bool(re.search(pattern.strip('"~'), path)) != is_ui
+    assert data.strip('"').startswith("sandbox; default-src 'none';")
+
+
+def test_only_files_named_by_a_hash_are_kept():
+    [pattern] = [
+        words[2].strip('"')
+        for words, _ in server_of(proxy.render_nginx(settings(cache=True)))
+        if words[:2] == ["location", "~"] and "static" in words[2]
+    ]
+    ours = Path(importlib.util.find_spec("mlflow").origin).parent / "server" / "js" / "build"
+    files = [f"/static-files/{f.relative_to(ours)}" for f in ours.rglob("*") if f.is_file()]
+    kept = [f for f in files if re.search(pattern, f)]
+    assert len(kept) > 0.95 * len(files) > 100
+    total = sum((ours / f.removeprefix("/static-files/")).stat().st_size for f in kept)
+    assert total < proxy.CACHE_MB << 20
+    for other in ("/static-files/index.html", "/api/2.0/mlflow/x.12345678.js", "/", "/version"):
+        assert not re.search(pattern, other)
+    assert "proxy_cache" not in proxy.render_nginx(settings(cache=False))
+
+
+def test_rate_limit():
+    text = proxy.render_nginx(settings(rate_limit=50))
+    assert values(server_of(text), "limit_req") == [["zone=clients", "burst=50", "nodelay"]]
+    # By an address, which nobody chooses: not by a name or a header.
+    [zone] = values(block(parse(text), "http"), "limit_req_zone")
+    assert zone == ["$binary_remote_addr", "zone=clients:10m", "rate=50r/s"]
+    assert "limit_req " not in proxy.render_nginx(settings(rate_limit=0))
 
 
 def test_the_log_has_no_secret():
@@ -225,6 +369,8 @@ def test_the_log_has_no_secret():
     assert not logged & {"$request", "$request_uri", "$args", "$query_string", "$remote_user"}
     assert not [name for name in logged if name.startswith(("$http_", "$arg_", "$cookie_"))]
     assert values(block(http, "map", "$status", "$known_user"), "401") == [['""']]
+    # nginx's own messages hold the request's line, with its arguments.
+    assert values(http, "error_log") == [["stderr", "emerg"]]
 
 
 def test_ipv6():
@@ -236,7 +382,12 @@ def test_ipv6():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"auth": "oidc"},
+        {"auth": "ldap"},
+        {"auth": "oidc", "oidc_host": ""},
+        {"auth": "oidc-mlflow", "proxy_secret": ""},
+        {"auth": "oidc-mlflow", "proxy_secret": 'sentinel"; deny all; #'},
+        {"certificate_path": "/a"},
+        {"rate_limit": -1},
         {"htpasswd_path": ""},
         {"htpasswd_path": "/a;b"},
         {"htpasswd_path": "/a b"},
@@ -247,8 +398,9 @@ def test_ipv6():
     ],
 )
 def test_syntax_in_a_value_is_refused(changes):
-    with pytest.raises(ValueError, match=r"auth|host|htpasswd_path"):
+    with pytest.raises(ValueError, match=r"auth|host|_path|_secret|rate_limit") as caught:
         proxy.render_nginx(settings(**changes))
+    assert "sentinel" not in str(caught.value)
 
 
 secrets = st.text(

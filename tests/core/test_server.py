@@ -59,6 +59,18 @@ def test_mlflow_parses_the_command_line(monkeypatch):
     assert got["waitress_opts"] is None
 
 
+def test_direct_mode_serves_no_artifacts_and_names_the_store(monkeypatch):
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "sqlite:////x")
+    argv = server.server_argv(settings(artifact_mode="direct"))
+    got = cli.server.make_context("server", argv[2:]).params
+    assert got["serve_artifacts"] is False
+    assert got["default_artifact_root"] == "s3://mlflow/x"
+    with pytest.raises(
+        ValueError, match=r"artifact_mode: must be proxied or direct \(got 'both'\)"
+    ):
+        server.server_argv(settings(artifact_mode="both"))
+
+
 def test_metrics_are_off_unless_asked_for():
     assert "--expose-prometheus" not in server.server_argv(settings())
 
@@ -76,7 +88,7 @@ def known_to_mlflow():
 def test_mlflow_knows_every_variable():
     ours = server.server_environment(settings(**S3)) | server.secret_environment("u", "k")
     mlflow = {name for name in ours if name.startswith("MLFLOW_")}
-    assert len(mlflow) == 9
+    assert len(mlflow) == 10
     assert mlflow <= known_to_mlflow()
 
 
@@ -86,6 +98,7 @@ def test_mlflow_reads_the_values(monkeypatch):
     assert environment_variables.MLFLOW_DISABLE_TELEMETRY.get() is True
     assert environment_variables.MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get() is False
     assert environment_variables.MLFLOW_S3_ENDPOINT_URL.get() == "http://s3:7070"
+    assert environment_variables._MLFLOW_WEBHOOK_ALLOWED_SCHEMES.get() == ["off"]
     engine = create_sqlalchemy_engine("postgresql+psycopg2://u:p@db/d")
     assert (engine.pool.size(), engine.pool._max_overflow) == (7, 8)
     assert engine.pool._recycle == 1800
@@ -232,6 +245,7 @@ print(ask())
     environment = {
         **os.environ,
         "_MLFLOW_SERVER_FILE_STORE": uri,
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "off",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     environment.pop("PYTEST_CURRENT_TEST", None)

@@ -1,5 +1,9 @@
 """One stack for most tests: it takes most of a minute to come up."""
 
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import docker
@@ -22,6 +26,24 @@ def client() -> docker.DockerClient:
     return engine.connect()
 
 
+def one_first(folder: Path, bring_up: Callable[[], object]) -> None:
+    """Bring a stack up: the first of several processes alone, since it may have to build images that the others then find.
+
+    Args:
+        folder: one that the processes share.
+        bring_up: what to do.
+    """
+    done = folder / "first-stack-is-up"
+    with (folder / "first-stack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        first = not done.exists()
+        if first:
+            bring_up()
+            done.touch()
+    if not first:
+        bring_up()
+
+
 @pytest.fixture(scope="session")
 def watched(client, tmp_path_factory):
     """A stack that was watched from its first moment on, and a run that must stay with it."""
@@ -30,7 +52,8 @@ def watched(client, tmp_path_factory):
     watch = Watch(client, stack.deployment)
     with watch.running():
         try:
-            stack.up()
+            own = tmp_path_factory.getbasetemp()
+            one_first(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own, stack.up)
             with stack.mlflow() as door:
                 run = log_run(door, folder / "logged")
             yield Watched(stack, watch, run)

@@ -103,7 +103,9 @@ class DockerStack(Workspace):
 
     def up(self, *arguments: str, ok: bool = True) -> str:
         started = time.monotonic()
-        output = self.pulumi("up", "--yes", "--skip-preview", *arguments, ok=ok)
+        command = ("pulumi", "up", "--yes", "--skip-preview", *arguments, "-s", self.stack)
+        # The first one on a machine builds images.
+        output = self.run(*command, "--non-interactive", ok=ok, seconds=1500)
         print(f"up of {self.stack}: {time.monotonic() - started:.0f} s")
         return output
 

@@ -58,9 +58,9 @@ def test_store_that_refuses_the_keys_ends_the_job_with_that_cause(watched, clien
     job = engine.Job(
         name=f"{deployment}-bucket",
         image=watched.stack.container("tracking").image.id,
-        command=["python", "/opt/pulumi-mlflow/boot.py", "bucket"],
+        command=["python", "/opt/pulumi-mlflow/artifacts.py", "bucket"],
         environment={
-            "BUCKET": artifacts["bucket"],
+            "ARTIFACTS_URI": artifacts["uri"],
             "MLFLOW_S3_ENDPOINT_URL": artifacts["endpoint_url"],
             "AWS_DEFAULT_REGION": artifacts["region"],
             "AWS_ACCESS_KEY_ID": "somebody",

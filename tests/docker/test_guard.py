@@ -7,9 +7,14 @@ from pulumi_mlflow.guard import _Provider
 MADE_WITH = {"mlflow:database.version": "15", "mlflow:database.name": "mlflow"}
 
 
+def news(now, **changes):
+    given = {"role": "database", "stack": "dev", "settings": now, "mend": "dump first"}
+    return {**given, "migrating": False, **changes}
+
+
 def check(was, now):
     olds = {"settings": was, "mend": "dump first"} if was else {}
-    return _Provider().check(olds, {"settings": now, "mend": "dump first"}).failures
+    return _Provider().check(olds, news(now)).failures
 
 
 @pytest.mark.parametrize("was", [{}, MADE_WITH])
@@ -33,3 +38,35 @@ def test_every_changed_setting_is_named():
 
 def test_new_guarded_setting_of_a_later_release_passes():
     assert not check({"mlflow:database.name": "mlflow"}, MADE_WITH)
+
+
+def test_a_move_may_change_them_and_remembers_what_they_were():
+    moved = {"mlflow:database.engine": "sqlite"}
+
+    begun = _Provider().check({"settings": MADE_WITH}, news(moved, migrating=True))
+
+    assert not begun.failures
+    assert begun.inputs["before"] == MADE_WITH
+    again = _Provider().check(begun.inputs, news(moved, migrating=True))
+    assert again.inputs["before"] == MADE_WITH
+
+
+@pytest.mark.parametrize("now", [MADE_WITH, {"mlflow:database.engine": "sqlite"}])
+def test_a_move_that_has_not_ended_lets_no_ordinary_up_pass(now):
+    begun = {
+        "settings": {"mlflow:database.engine": "sqlite"},
+        "migrating": True,
+        "before": MADE_WITH,
+    }
+
+    (failure,) = _Provider().check(begun, news(now)).failures
+
+    assert "mlflow:database.version 15" in failure.reason
+    assert "run `pulumi-mlflow migrate-database --stack dev` again" in failure.reason
+
+
+def test_of_release_0_1_a_guard_is_written_anew_once():
+    provider = _Provider()
+    assert provider.diff("guard", {"settings": MADE_WITH, "mend": ""}, news(MADE_WITH)).changes
+    written = provider.update("guard", {}, news(MADE_WITH)).outs
+    assert not provider.diff("guard", written, news(MADE_WITH)).changes

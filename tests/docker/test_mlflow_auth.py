@@ -59,7 +59,9 @@ def test_own_users_of_a_stack(stack):
     # Their secrets are files of the server alone.
     tracking = stack.container("tracking")
     secrets = [admin[1], *_secrets(stack, "tracking-session", "tracking-proxy-secret")]
-    seen = json.dumps(tracking.attrs) + stack.execute("tracking", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    seen = json.dumps(tracking.attrs) + stack.execute(
+        "tracking", "sh", "-c", "cat /proc/[0-9]*/cmdline"
+    )
     assert not [secret for secret in secrets if secret in seen + stack.log.read_text()]
 
     # A new password of the administrator is one of the stack's state, and comes with up.

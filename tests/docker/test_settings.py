@@ -2,9 +2,10 @@
 
 import pytest
 import requests
+from tests.docker.hardening import check_inside
 from tests.support import free_port
 
-from pulumi_mlflow.core import budgets
+from pulumi_mlflow.core import budgets, limits
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -23,11 +24,15 @@ def test_changed_settings_are_seen_in_what_runs(dev):
 
     dev.up()
 
-    limits = {role: found.attrs["HostConfig"] for role, found in dev.containers().items()}
-    assert limits["tracking"]["NanoCpus"] == 1_500_000_000
-    assert limits["tracking"]["Memory"] == budgets.server_memory_mb(3) << 20
-    assert limits["database"]["Memory"] == 640 << 20
-    assert limits["artifacts"]["Memory"] == 320 << 20
+    found = {role: container.attrs["HostConfig"] for role, container in dev.containers().items()}
+    assert found["tracking"]["CpuQuota"] == 1.5 * found["tracking"]["CpuPeriod"]
+    assert found["tracking"]["Memory"] == budgets.server_memory_mb(3) << 20
+    assert found["tracking"]["PidsLimit"] == limits.server_pids(3)
+    assert found["database"]["Memory"] == 640 << 20
+    assert found["database"]["PidsLimit"] == limits.database_pids(190)
+    assert found["artifacts"]["Memory"] == 320 << 20
+    for container in dev.containers().values():
+        check_inside(container)
     assert sum("spawn_main" in line[-1] for line in processes(dev, "tracking")) == 3
     environment = dev.execute("tracking", "cat", "/proc/1/environ").split("\0")
     assert "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=4" in environment
@@ -72,7 +77,7 @@ def test_change_of_what_data_was_made_with_is_refused(dev, section, changes):
         refusal = f"mlflow:{section}.{key}: '{value}' is refused while there is data made with"
         assert refusal in output
         assert refusal in refused_up
-    assert "make dump" in output
+    assert f"pulumi-mlflow migrate-{section} --stack {dev.stack}" in output
     assert {role: container.id for role, container in dev.containers().items()} == running
     assert resources(dev) == before
 

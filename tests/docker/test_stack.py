@@ -1,9 +1,13 @@
 """What a stack of the docker runtime is when it is up."""
 
+import json
 import time
 
 import pytest
+from tests.docker.hardening import check_inside, check_outside, check_runs_on
 from tests.docker.stack import ROLES
+
+from pulumi_mlflow.core import budgets, limits
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -17,30 +21,43 @@ def test_second_up_changes_nothing_nor_does_preview_after_a_refresh(dev):
     dev.unchanged()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_container_is_hardened(dev, role):
-    found = dev.container(role).attrs
-    host, config = found["HostConfig"], found["Config"]
+def test_every_container_is_hardened(dev):
+    containers = dev.containers()
+    assert set(containers) == set(ROLES)
+    for container in containers.values():
+        check_outside(container.attrs)
+        check_runs_on(container.attrs)
+        check_inside(container)
+        assert list(container.attrs["NetworkSettings"]["Networks"]) == [dev.deployment]
 
-    assert host["ReadonlyRootfs"]
-    assert not host["Privileged"]
-    assert host["CapDrop"] == ["ALL"]
-    assert not host["CapAdd"]
-    assert host["SecurityOpt"] == ["no-new-privileges:true"]
-    user, _, group = config["User"].partition(":")
-    assert int(user) > 0
-    assert int(group) > 0
-    assert host["Memory"] == host["MemorySwap"] > 0
-    assert host["LogConfig"] == {
-        "Type": "json-file",
-        "Config": {"max-size": "10m", "max-file": "3"},
+
+def test_limits_are_those_of_the_settings(dev):
+    found = {role: container.attrs["HostConfig"] for role, container in dev.containers().items()}
+
+    assert found["tracking"]["PidsLimit"] == limits.server_pids(workers=2)
+    assert (
+        found["tracking"]["CpuQuota"]
+        == limits.server_cpus(workers=2) * found["tracking"]["CpuPeriod"]
+    )
+    assert found["tracking"]["Memory"] == budgets.server_memory_mb(2) << 20
+    assert found["database"]["PidsLimit"] == limits.database_pids(150)
+
+
+def test_one_shot_jobs_are_hardened(dev, watched):
+    """As they were described when they were made; they are gone."""
+    inspected = {
+        name.removeprefix(f"/{dev.deployment}-"): found
+        for name, found in watched.watch.inspected.items()
     }
-    assert config["Healthcheck"]["Test"][0] == "CMD"
-    assert host["RestartPolicy"]["Name"] == "unless-stopped"
-    assert host["Init"]
-    assert not host["Binds"] or not [bind for bind in host["Binds"] if bind.startswith("/")]
-    assert all(mount["Type"] in ("volume", "tmpfs") for mount in found["Mounts"])
-    assert list(found["NetworkSettings"]["Networks"]) == [dev.deployment]
+    jobs = {
+        name: json.loads(inspected[name]) for name in ("tracking-migration", "artifacts-bucket")
+    }
+
+    for attrs in jobs.values():
+        check_outside(attrs)
+        host = attrs["HostConfig"]
+        assert host["PidsLimit"] > 0
+        assert host["CpuQuota"] > 0
 
 
 def test_there_are_no_other_containers(dev):
@@ -56,14 +73,3 @@ def test_only_the_proxy_publishes_a_port_on_loopback(dev):
 
     wanted = {"HostIp": "127.0.0.1", "HostPort": str(dev.settings["access"]["port"])}
     assert published == {"database": [], "artifacts": [], "tracking": [], "proxy": [wanted]}
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_files_are_for_the_containers_user_alone(dev, role):
-    script = "find /run/pulumi-mlflow -type f -exec stat -c '%a %u' {} +; id -u"
-
-    *files, user = dev.execute(role, "sh", "-c", script).splitlines()
-
-    assert files
-    assert set(files) == {f"400 {user}"}
-    assert user != "0"

@@ -6,7 +6,17 @@ from pathlib import Path
 import mlflow
 import pytest
 from sklearn.linear_model import LogisticRegression
-from tests.docker.stack import ROLES, DockerStack, check_run, log_run, sha256
+from tests.docker.stack import (
+    ROLES,
+    DockerStack,
+    check_run,
+    dev_settings,
+    log_run,
+    new_name,
+    sha256,
+)
+
+from pulumi_mlflow.docker import engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
@@ -15,9 +25,18 @@ TRAINED_ON = ([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
 
 
 @pytest.fixture(scope="module")
-def other(watched):
-    """A second stack, made as a person makes one: a copy of the file with another port."""
-    stack = DockerStack(watched.stack.client, watched.stack.folder)
+def street(watched):
+    """A network of somebody else's, as that of a machine's reverse proxy."""
+    network = watched.stack.client.networks.create(new_name(), driver="bridge")
+    yield network
+    network.remove()
+
+
+@pytest.fixture(scope="module")
+def other(watched, street):
+    """A second stack, made as a person makes one: a copy of the file with another port. It adopts a network."""
+    settings = {**dev_settings(), "network": {"existing": street.name}}
+    stack = DockerStack(watched.stack.client, watched.stack.folder, settings)
     try:
         stack.up()
         yield stack
@@ -39,6 +58,34 @@ def test_each_serves_its_own_runs(dev, other, watched, own_run, tmp_path):
             door.get_run(watched.run.run_id)
     with dev.mlflow() as door, pytest.raises(mlflow.MlflowException, match="not found"):
         door.get_run(own_run.run_id)
+
+
+def test_neighbours_of_an_adopted_network_reach_the_front_door_and_nothing_else(other, street):
+    session = other.session()
+    login = f"user = {session.auth[0]}:{session.auth[1]}"
+    script = f"""
+cat > /tmp/login <<'LOGIN'
+{login}
+LOGIN
+ask="curl -sS -o /dev/null -w %{{http_code}}"
+$ask http://{other.deployment}-proxy:8080/version; echo
+$ask -K /tmp/login http://{other.deployment}-proxy:8080/api/2.0/mlflow/experiments/search?max_results=1; echo
+for role in tracking:5000 database:5432 artifacts:9000; do
+  getent hosts "{other.deployment}-${{role%:*}}" || echo unknown
+done
+"""
+    job = engine.Job(
+        name=f"{other.deployment}-neighbour",
+        image=other.container("proxy").image.id,
+        entrypoint=["/bin/sh", "-uc"],
+        command=[script],
+        network=street.name,
+        timeout=60,
+    )
+
+    assert engine.run_job(other.client, job).split() == ["401", "200", *["unknown"] * 3]
+    street.reload()
+    assert [found.name for found in street.containers] == [f"{other.deployment}-proxy"]
 
 
 def test_restored_dump_has_the_same_bytes_and_opens_with_its_key(
@@ -94,7 +141,7 @@ def everything(run_id, folder):
     return run.to_dictionary(), list(predicted), files
 
 
-def test_down_and_purge_of_one_leave_the_other(dev, other):
+def test_down_and_purge_of_one_leave_the_other_and_the_adopted_network(dev, other, street):
     running = {role: found.attrs["State"]["StartedAt"] for role, found in dev.containers().items()}
     started = time.monotonic()
 
@@ -103,6 +150,8 @@ def test_down_and_purge_of_one_leave_the_other(dev, other):
     print(f"down: {time.monotonic() - started:.0f} s")
     data = [f"{other.deployment}-artifacts-versitygw", f"{other.deployment}-database-postgresql-15"]
     assert other.left() == {"volumes": data}
+    street.reload()  # still there
+    assert street.containers == []
 
     output = other.cli("down", "--purge", "--yes")
 

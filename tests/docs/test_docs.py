@@ -93,7 +93,7 @@ def test_variables_of_make_exist():
 
 def test_commands_of_ours_exist():
     known = set(typer.main.get_command(app).commands)
-    named = commands(r"(?<![\w./-])(?:\.venv/bin/)?pulumi-mlflow ([a-z]+)")
+    named = commands(r"(?<![\w./-])(?:\.venv/bin/)?pulumi-mlflow ([a-z][a-z-]*)")
     assert named
     assert not {(page, command) for page, command in named if command not in known}
 

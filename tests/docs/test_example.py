@@ -1,4 +1,4 @@
-"""The example of another repository: it type-checks, and makes what it says."""
+"""The examples type-check, and make what they say."""
 
 import asyncio
 import json
@@ -14,8 +14,11 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from tests.support import toolchain_environment
 
+from pulumi_mlflow.contracts import UnreachableEndpointError
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "own-repo"
+MIXED = ROOT / "examples" / "mixed"
 CONFIG = {"databaseHost": "db.example.com", "databasePassword": "p@ss word"}
 
 
@@ -34,9 +37,10 @@ class Recorder(Mocks):
         return {}
 
 
-def test_it_type_checks():
+@pytest.mark.parametrize("example", [EXAMPLE, MIXED], ids=lambda path: path.name)
+def test_it_type_checks(example):
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", EXAMPLE / "__main__.py"],
+        [sys.executable, "-m", "mypy", example / "__main__.py"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -45,23 +49,28 @@ def test_it_type_checks():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture
-def registered():
+def run_example(program, project, config):
+    """What a program registers: name → resource."""
     recorder = Recorder()
 
-    def program():
-        pulumi.runtime.mocks.set_mocks(recorder, project="platform", stack="team", preview=False)
-        pulumi.runtime.set_all_config({f"platform:{key}": value for key, value in CONFIG.items()})
-        runpy.run_path(str(EXAMPLE / "__main__.py"))
+    def run():
+        pulumi.runtime.mocks.set_mocks(recorder, project=project, stack="team", preview=False)
+        pulumi.runtime.set_all_config({f"{project}:{key}": value for key, value in config.items()})
+        runpy.run_path(str(program))
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(run_pulumi_func(program))
+        loop.run_until_complete(run_pulumi_func(run))
     finally:
         pulumi.runtime.set_all_config({})
         loop.close()
     return recorder.seen
+
+
+@pytest.fixture
+def registered():
+    return run_example(EXAMPLE / "__main__.py", "platform", CONFIG)
 
 
 def test_it_runs_our_containers_and_the_given_database(registered):
@@ -76,6 +85,42 @@ def test_it_runs_our_containers_and_the_given_database(registered):
     assert uri == (
         "postgresql+psycopg2://mlflow:p%40ss word@db.example.com:5432/mlflow?sslmode=require"
     )
+
+
+def running(seen):
+    """What runs: containers, and servers of this machine."""
+    kinds = (":Container", ":ServerProcess")
+    return {name for name, resource in seen.items() if resource.typ.endswith(kinds)}
+
+
+def test_mixed_with_the_server_here():
+    seen = run_example(
+        MIXED / "__main__.py",
+        "mixed",
+        {"here": "server", "databasePort": "6000", "dataDir": "/srv/ml/data"},
+    )
+    assert running(seen) == {"database-container", "tracking-server"}
+    (published,) = seen["database-container"].inputs["ports"]
+    assert (published["ip"], published["external"]) == ("127.0.0.1", 6000)
+
+
+def test_mixed_with_the_database_here():
+    config = {"here": "database", "databasePassword": CONFIG["databasePassword"]}
+    seen = run_example(MIXED / "__main__.py", "mixed", config)
+    assert running(seen) == {"tracking-container", "proxy-container"}
+    files = seen["tracking-files"].inputs["files"]
+    uri = files["value"]["env/MLFLOW_BACKEND_STORE_URI"]
+    assert "@host.docker.internal:5432/mlflow" in uri
+
+
+def test_an_endpoint_out_of_reach_is_refused_with_both_named(tmp_path):
+    """The very mistake that the example's comment warns of."""
+    program = tmp_path / "__main__.py"
+    text = (MIXED / "__main__.py").read_text()
+    program.write_text(text.replace("database.host_endpoint,", "database.endpoint,"))
+    with pytest.raises(UnreachableEndpointError) as error:
+        run_example(program, "mixed", {"here": "server", "dataDir": "/srv/ml/data"})
+    assert "tracking runs in 'host' and cannot reach database" in str(error.value)
 
 
 @pytest.mark.engine

@@ -20,6 +20,8 @@ import requests
 import tenacity
 from pydantic import SecretStr
 
+from pulumi_mlflow.contracts import AuthMode
+from pulumi_mlflow.core.server import WEBHOOK_SCHEMES
 from pulumi_mlflow.ops.stack import FrontDoor
 
 LOGIN = ("ann", "S3nt/inel+ke&y=%41 '\"$HOME ä")
@@ -38,6 +40,8 @@ def server(tmp_path_factory):
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # uvicorn would end a worker whose imports take over 5 s, again and again.
+    env |= {WEBHOOK_SCHEMES: "off", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=env, cwd=folder, start_new_session=True
@@ -67,6 +71,10 @@ class Door:
     tamper: Callable[[str, bytes], bytes] = lambda path, block: block
     """Changes a block of what the server answers."""
     any_password: bool = False
+    reroute: Callable[[str], str] = lambda path: path
+    """Changes the path that the server is asked for."""
+    answers: Callable[[str, str], tuple[int, bytes] | None] = lambda method, path: None
+    """Method and path → what the door says itself; None to ask the server."""
 
     def allows(self, method: str, path: str, header: str | None) -> bool:
         if path == "/health" or self.leaks(method, path):
@@ -76,7 +84,12 @@ class Door:
 
     @property
     def front(self) -> FrontDoor:
-        return FrontDoor(tracking_uri=self.url, username=LOGIN[0], password=SecretStr(LOGIN[1]))
+        return FrontDoor(
+            tracking_uri=self.url,
+            username=LOGIN[0],
+            password=SecretStr(LOGIN[1]),
+            auth_mode=AuthMode.BASIC,
+        )
 
     def __enter__(self):
         door = self
@@ -87,14 +100,19 @@ class Door:
             def forward(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
+                # As it was sent: http.server makes // one slash.
+                self.path = self.requestline.split(" ")[1]
                 if not door.allows(self.command, self.path, self.headers.get("Authorization")):
                     self.reply(401, {}, b"")
+                    return
+                if played := door.answers(self.command, self.path):
+                    self.reply(played[0], {}, played[1])
                     return
                 there = http.client.HTTPConnection(door.upstream.removeprefix("http://"))
                 headers = {
                     k: v for k, v in self.headers.items() if k not in {"Host", "Authorization"}
                 }
-                there.request(self.command, self.path, body, headers)
+                there.request(self.command, door.reroute(self.path), body, headers)
                 answer = there.getresponse()
                 content = door.tamper(self.path, answer.read())
                 skipped = {"transfer-encoding", "content-length", "connection"}
@@ -108,8 +126,10 @@ class Door:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
+            do_HEAD = do_OPTIONS = forward  # noqa: N815
             do_GET = do_POST = do_PUT = forward  # noqa: N815
             do_PATCH = do_DELETE = forward  # noqa: N815
 

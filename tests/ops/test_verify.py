@@ -1,36 +1,59 @@
-"""Each check of `verify` passes on a real server, and fails where the server fails."""
+"""Each behaviour is proved on a real server, and fails where the server, or what is before it, fails."""
 
+import json
 import os
+import posixpath
 import re
+from urllib.parse import unquote
 
 import mlflow
 import pytest
+from pydantic import SecretStr
 
+from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.ops import refusal, verify
+from pulumi_mlflow.ops.conformance import BEHAVIOURS, access, artifacts, behaviour
+from pulumi_mlflow.ops.conformance.server import Server, client_environment, quiet
 from pulumi_mlflow.ops.refusal import Route
-from pulumi_mlflow.ops.stack import FrontDoor
-from pulumi_mlflow.ops.verify import Result
+from pulumi_mlflow.ops.stack import FrontDoor, basic
+from pulumi_mlflow.ops.verify import Level, Result
 
-REFUSALS = ["anonymous is refused", "wrong password is refused"]
+BY_TITLE = {b.title: b for b in BEHAVIOURS}
+BY_PROOF = {b.prove: b for b in BEHAVIOURS}
 
 
 def results(front):
     return {o.title: o for o in verify.verify(front, lambda title: None)}
 
 
-def results_of(outcomes, *titles):
-    return [outcomes[t].result for t in titles]
+def prove(front, title, folder):
+    """One behaviour, after all that it needs."""
+    wanted = []
+
+    def add(found):
+        for need in found.needs:
+            add(BY_PROOF[need])
+        if found not in wanted:
+            wanted.append(found)
+
+    add(BY_TITLE[title])
+    with client_environment(front, folder), quiet():
+        outcomes = behaviour.run(wanted, Server(front, folder), lambda title: None)
+    before = [o for o in outcomes[:-1] if o.result is not Result.PASSED]
+    assert not before, before
+    return outcomes[-1]
 
 
 def test_a_guarded_server_passes_all_twice(door, server, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "of-somebody-else")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-another-server")
+    monkeypatch.setattr(artifacts, "ARTIFACT_BYTES", 3_000_000)
     before = dict(os.environ)
     with door(server) as guarded:
         for _ in range(2):
             outcomes = results(guarded.front)
             assert {o.result for o in outcomes.values()} == {Result.PASSED}, outcomes
-            assert verify.succeeded(list(outcomes.values()))
+            assert verify.succeeded(outcomes.values())
     assert dict(os.environ) == before
     client = mlflow.MlflowClient(server, server)
     versions = client.search_model_versions(f"name = '{verify.MODEL}'")
@@ -38,7 +61,10 @@ def test_a_guarded_server_passes_all_twice(door, server, monkeypatch):
     assert int(champion.version) == len(versions) == 2
     run = client.get_run(champion.run_id)
     assert run.info.status == "FINISHED"
-    assert [f.file_size for f in client.list_artifacts(champion.run_id, "large")] == [100_000_000]
+    assert [f.file_size for f in client.list_artifacts(champion.run_id, "large")] == [3_000_000]
+    # Nothing else stays in sight.
+    assert {e.name for e in client.search_experiments()} == {"Default", verify.EXPERIMENT}
+    assert [m.name for m in client.search_registered_models()] == [verify.MODEL]
 
 
 def test_an_open_server_that_should_want_a_login_fails_and_is_not_written_to(door, server):
@@ -51,16 +77,21 @@ def test_an_open_server_that_should_want_a_login_fails_and_is_not_written_to(doo
 
     with door(server, leaks) as opened:
         routes = refusal.mlflow_routes()
-        leaked = refusal.refused_everywhere(opened.url, routes)
+        leaked = refusal.refused_everywhere(opened.front, routes)
     assert {leak.route.path for leak in leaked} == {r.path for r in routes}
     assert not written
 
 
-def test_a_server_without_login_is_not_asked_to_refuse(server):
-    checks = verify._Verification(FrontDoor(tracking_uri=server), None)
-    for run in (checks.refuses_anonymous, checks.refuses_wrong_password):
-        with pytest.raises(verify.NotApplicableError):
-            run()
+def test_a_server_without_login_is_not_asked_to_refuse(server, tmp_path):
+    open_server = Server(FrontDoor(tracking_uri=server), tmp_path)
+    for run in (
+        access.refuses_anonymous,
+        access.refuses_wrong_login,
+        access.refuses_variants,
+        access.refuses_wrong_login_everywhere,
+    ):
+        with pytest.raises(behaviour.NotApplicableError):
+            run(open_server)
 
 
 @pytest.mark.parametrize(
@@ -79,19 +110,64 @@ def test_a_server_without_login_is_not_asked_to_refuse(server):
         (lambda method, path: path == "/v1/traces", "GET /v1/traces"),
     ],
 )
-def test_one_hole_is_found_and_named(door, server, hole, example):
-    with door(server, hole) as holed:
-        checks = verify._Verification(holed.front, None)
-        with pytest.raises(verify.CheckError, match="1 not refused, such as " + re.escape(example)):
-            checks.refuses_anonymous()
+def test_one_hole_is_found_and_named(door, server, hole, example, tmp_path):
+    with (
+        door(server, hole) as holed,
+        pytest.raises(behaviour.CheckError, match="1 not refused, such as " + re.escape(example)),
+    ):
+        access.refuses_anonymous(Server(holed.front, tmp_path))
 
 
-def test_a_door_that_takes_any_password_is_found(door, server):
+@pytest.mark.parametrize(
+    ("hole", "example"),
+    [
+        (lambda method, path: method == "OPTIONS" and path == "/graphql", "OPTIONS /graphql"),
+        (lambda method, path: method == "HEAD" and path == "/version", "HEAD /version"),
+        (lambda method, path: path == "//version", "GET //version"),
+        (lambda method, path: path == "/%2e/version", "GET /%2e/version"),
+        (lambda method, path: path == "/version/", "GET /version/"),
+        (lambda method, path: path == "/%76ersion", "GET /%76ersion"),
+    ],
+)
+def test_one_hole_in_one_spelling_is_found_and_named(door, server, hole, example, tmp_path):
+    with (
+        door(server, hole) as holed,
+        pytest.raises(behaviour.CheckError, match="1 not refused, such as " + re.escape(example)),
+    ):
+        access.refuses_variants(Server(holed.front, tmp_path))
+
+
+def test_a_door_that_takes_any_password_is_found(door, server, tmp_path):
     with door(server, any_password=True) as gullible:
-        checks = verify._Verification(gullible.front, None)
-        assert checks.refuses_anonymous()
-        with pytest.raises(verify.CheckError, match="8 not refused, such as GET / → 200"):
-            checks.refuses_wrong_password()
+        asked = Server(gullible.front, tmp_path)
+        assert access.refuses_anonymous(asked)
+        with pytest.raises(behaviour.CheckError, match="8 not refused, such as GET / → 200"):
+            access.refuses_wrong_login(asked)
+        with pytest.raises(behaviour.CheckError, match="not refused, such as GET / → 200"):
+            access.refuses_wrong_login_everywhere(asked)
+
+
+@pytest.mark.parametrize("status", [401, 502])
+def test_a_route_that_is_closed_to_all_is_found(door, server, status, tmp_path):
+    def answers(method, path):
+        return (status, b"") if (method, path) == ("GET", "/version") else None
+
+    routes = [Route("/version"), Route("/graphql", "OPTIONS")]
+    with door(server, answers=answers) as shut:
+        leaks = refusal.passes_everywhere(shut.front, routes)
+    assert [str(leak) for leak in leaks] == [f"GET /version → {status}"]
+
+
+@pytest.mark.parametrize(
+    ("location", "refused"),
+    [("/oauth2/start?rd=/", True), ("http://issuer.example/authorize", True), ("/other", False)],
+)
+def test_a_redirect_is_a_refusal_only_where_it_leads_to_a_login(door, server, location, refused):
+    with door(server) as guarded:
+        front = guarded.front.model_copy(update={"auth_mode": AuthMode.OIDC})
+        answer = refusal.Answer(302, location, b"")
+        assert refusal._turns_away(front, answer) is refused
+        assert not refusal._turns_away(guarded.front, answer)
 
 
 def test_a_login_in_netrc_does_not_make_anonymous_requests_pass_for_refused(
@@ -102,7 +178,9 @@ def test_a_login_in_netrc_does_not_make_anonymous_requests_pass_for_refused(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     with door(server, any_password=True) as gullible:
-        assert refusal.refused_everywhere(gullible.url, [Route("/")]) == []
+        assert refusal.refused_everywhere(gullible.front, [Route("/")]) == []
+        anonymous = FrontDoor(tracking_uri=gullible.url)
+        assert anonymous.get("/version").status_code == 401
 
 
 def test_routes_cover_api_ui_artifacts_and_the_native_ones():
@@ -121,17 +199,92 @@ def test_routes_cover_api_ui_artifacts_and_the_native_ones():
     assert not [r for r in routes if set("<>{}") & set(r.path)]
 
 
-def test_changed_bytes_fail_their_check_and_no_other(door, server):
-    def tamper(path, content):
-        large = path.startswith("/api/2.0/mlflow-artifacts") and len(content) == 100_000_000
-        return content[:-1] + bytes([content[-1] ^ 1]) if large else content
+def test_routes_of_mlflows_own_users_are_asked_where_they_are():
+    added = set(refusal.mlflow_routes(AuthMode.MLFLOW)) - set(refusal.mlflow_routes(AuthMode.BASIC))
+    assert {
+        Route("/api/2.0/mlflow/users/create", "POST"),
+        Route("/ajax-api/2.0/mlflow/users/list"),
+        Route("/signup"),
+    } <= added
 
-    with door(server, tamper=tamper) as corrupting:
-        outcomes = results(corrupting.front)
-    failed = [o for o in outcomes.values() if o.result is not Result.PASSED]
-    assert [(o.title, o.result) for o in failed] == [("100 MB artifact down", Result.FAILED)]
-    assert "sha256" in failed[0].detail
-    assert not verify.succeeded(list(outcomes.values()))
+
+def test_each_route_is_spelled_in_every_way():
+    found = refusal.variants([Route("/a/b", "POST")])
+    assert {str(refusal.Leak(route, "")).removesuffix(" → ") for route in found} == {
+        "HEAD /a/b",
+        "OPTIONS /a/b",
+        "POST //a/b",
+        "POST //a//b",
+        "POST /%2e/a/b",
+        "POST /x/%2e%2e/a/b",
+        "POST /a/b/",
+        "POST /%61/b",
+    }
+
+
+def swapped(where, old, new):
+    """A door that changes the answers of some paths."""
+    return {"tamper": lambda path, body: body.replace(old, new) if where in path else body}
+
+
+def played(status, content, method, start):
+    """A door that answers some requests itself."""
+    body = json.dumps(content).encode()
+    return {
+        "answers": lambda m, path: (status, body) if m == method and start in path else None,
+    }
+
+
+def walks_up(path):
+    """What a proxy does that tidies paths before it passes them on."""
+    path, _, query = path.partition("?")
+    if "escape.txt" not in path:
+        return f"{path}?{query}" if query else path
+    return posixpath.normpath(unquote(path)).replace("\0", "")
+
+
+FAULTS = {
+    "server answers": played(503, {}, "GET", "/health"),
+    "run reads back": swapped("/runs/get", b'"log_loss"', b'"log_lass"'),
+    "run deleted, restored": swapped("/runs/search", b'"run_id"', b'"run"'),
+    "tags": swapped("/runs/get", b'"tags": [', b'"tags": [{"key": "gone", "value": "1"}, '),
+    "nested runs": swapped("/runs/search", b"child 1", b"child 2")
+    | played(200, {}, "POST", "/runs/search"),
+    "dataset": swapped("/runs/get", b'"digest": "', b'"digest": "0'),
+    "10 000 metrics by log_batch": swapped("/get-history", b'"step": 5000,', b'"step": 4,'),
+    "concurrent clients": swapped("/get-history", b'"value": 77.0', b'"value": 76.0'),
+    "trace": swapped("/traces", b"2 ", b"3 "),
+    "trace by OTLP": swapped("/traces", b"greeting", b"farewell"),
+    "plot": swapped("accuracy.png", b"PNG", b"GIF"),
+    "model with signature": swapped("MLmodel", b"pixel_0_0", b"pixel_9_9"),
+    "registry alias 'champion'": swapped(
+        "/registered-models/alias", b'"version": "', b'"version": "1'
+    ),
+    "'champion' predicts the same": played(404, {}, "GET", "/model-versions/get-download-uri"),
+    "100 MB artifact down": swapped("payload.bin", b"\x00", b"\x01"),
+    "hostile names": swapped("/runs/get", "🚀".encode(), b"?"),
+    "no path out of the artifacts": {"reroute": walks_up},
+    "no webhooks": played(200, {"webhook": {"webhook_id": "1"}}, "POST", "/webhooks"),
+    "search finds the run": played(200, {}, "POST", "/runs/search"),
+}
+"""Title → what is wrong with the door."""
+
+
+@pytest.mark.parametrize("title", FAULTS)
+def test_a_fault_is_found(door, server, title, tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "ARTIFACT_BYTES", 300_000)
+    with door(server, **FAULTS[title]) as faulty:
+        outcome = prove(faulty.front, title, tmp_path)
+    assert outcome.result is Result.FAILED, outcome
+    assert outcome.detail
+
+
+def test_every_quick_behaviour_has_a_fault():
+    """But for those that only prepare others, and those that have tests of their own above."""
+    elsewhere = {"anonymous is refused", "wrong login is refused"}
+    prepare = {"run: parameters, metrics", "100 MB artifact up"}
+    quick = {b.title for b in BEHAVIOURS if b.level is Level.QUICK}
+    assert quick - set(FAULTS) == elsewhere | prepare
 
 
 def test_nothing_there_ends_soon_and_says_so():
@@ -142,11 +295,41 @@ def test_nothing_there_ends_soon_and_says_so():
     assert sum(o.seconds for o in outcomes) < 30
 
 
-def test_details_never_hold_the_password(door, server):
-    def fail():
-        raise RuntimeError(f"Basic {guarded.front.login[1]}")
+def test_details_never_hold_a_secret(tmp_path):
+    front = FrontDoor(
+        tracking_uri="http://127.0.0.1:9", username="ann", password=SecretStr("S3ntinel")
+    )
 
-    with door(server) as guarded:
-        outcome = verify._run(verify.Check("leaks", fail), [], guarded.front)
+    def fail(server):
+        raise RuntimeError(f"login {front.login[1]}")
+
+    (outcome,) = behaviour.run(
+        [behaviour.Behaviour("leaks", fail)], Server(front, tmp_path), lambda title: None
+    )
     assert outcome.result is Result.FAILED
-    assert outcome.detail == "RuntimeError: Basic …"
+    assert outcome.detail == "RuntimeError: login …"
+
+
+def test_the_client_logs_in_as_the_door_says(tmp_path):
+    by_password = FrontDoor(tracking_uri="http://x", username="ann", password=SecretStr("p:ä"))
+    by_token = FrontDoor(tracking_uri="http://x", token=SecretStr("t"), ca="PEM")
+    assert by_password.authorization == basic("ann", "p:ä") == "Basic YW5uOnA6w6Q="
+    assert by_token.authorization == "Bearer t"
+    assert by_token.login is None
+    with client_environment(by_token, tmp_path):
+        found = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_TRACKING_")}
+    assert found == {
+        "MLFLOW_TRACKING_URI": "http://x",
+        "MLFLOW_TRACKING_TOKEN": "t",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": str(tmp_path / "ca.pem"),
+    }
+    assert (tmp_path / "ca.pem").read_text() == "PEM"
+
+
+def test_the_report_is_for_programs():
+    outcome = verify.Outcome("tags", Result.PASSED, 1.234, "set")
+    found = json.loads(verify.report([outcome]))
+    assert found["outcomes"] == [
+        {"title": "tags", "result": "passed", "seconds": 1.23, "detail": "set"}
+    ]
+    assert found["at"].endswith("+00:00")

@@ -5,13 +5,35 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
-from string import Template
+from dataclasses import dataclass, field
+from typing import Any
 
 import bcrypt
+import jinja2
+
+NONE, BASIC, OIDC, MLFLOW, OIDC_MLFLOW = MODES = ("none", "basic", "oidc", "mlflow", "oidc-mlflow")
+"""Ways to log in: the values of `contracts.AuthMode`, which is Pulumi's."""
 
 HEALTH_PATH = "/-/health"
 """Answers 200 while nginx lives, without login and without asking the server."""
+
+LOGOUT_PATH = "/-/logout"
+"""Ends the session of a browser, in the OIDC modes."""
+
+OIDC_MODES = (OIDC, OIDC_MLFLOW)
+"""Modes in which an identity provider says who somebody is."""
+
+USER_HEADER = "X-Mlflow-User"
+GROUPS_HEADER = "X-Mlflow-Groups"
+SECRET_HEADER = "X-Mlflow-Proxy-Secret"  # noqa: S105 - a name
+"""Identity headers for the server in mode `oidc-mlflow`; it believes them only together with the secret."""
+
+BODY_LIMIT_MB = 64
+"""Largest body of a request that is no artifact, in MiB. MLflow's client sends at most 1 MB in a log-batch; traces and
+gateway requests carry pictures and documents in base64, for which providers' own limits are 20 to 50 MB."""
+
+CACHE_MB = 32
+"""Static files kept in memory, in MiB: MLflow 3.17's whole UI has 27 MB."""
 
 _IDENTITY_HEADERS = (
     "Forwarded",
@@ -24,17 +46,49 @@ _IDENTITY_HEADERS = (
     "X-Auth-Request-Email",
     "X-Auth-Request-Groups",
     "X-Auth-Request-Preferred-Username",
+    "X-Auth-Request-Redirect",
     "X-Auth-Request-User",
     "X-Forwarded-Access-Token",
     "X-Forwarded-Email",
     "X-Forwarded-Groups",
     "X-Forwarded-Preferred-Username",
     "X-Forwarded-Prefix",
+    "X-Forwarded-Uri",
     "X-Forwarded-User",
+    USER_HEADER,
+    GROUPS_HEADER,
+    SECRET_HEADER,
     "X-Remote-User",
     "X-User",
 )
 """Headers by which proxies (oauth2-proxy, Authelia, Traefik, …) tell a server who asks; a client's own are lies."""
+
+_UI_POLICY = (
+    "default-src 'self'; "
+    # HTML artifacts are shown in sandboxed `blob:` frames, which inherit this policy: what they need is allowed here
+    # too. cdn.plot.ly is what `mlflow.log_figure` writes into plotly's figures.
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: https://cdn.plot.ly; "
+    "style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob: https:; "
+    "media-src 'self' data: blob: https:; "
+    "font-src 'self' data:; "
+    "connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; "
+    "frame-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+"""What MLflow's pages may load and run. `frame-ancestors` is left to MLflow's X-Frame-Options."""
+
+_DATA_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+"""For artifacts that somebody opens as a page of their own: they are other people's files."""
+
+_PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""Of TLS 1.2: Mozilla's intermediate list without DHE (version 5.7)."""
 
 _BCRYPT_COST = 5
 """2^5 rounds, about 1 ms. nginx checks the password on every request, in its event loop; the password is generated
@@ -46,14 +100,42 @@ _BCRYPT_BYTES = 72
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BCRYPT_BASE64 = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
+_NGINX = """\
+{%- macro error(code, message) -%}
+'{"error_code":"{{ code }}","message":"{{ message }}"}'
+{%- endmacro %}
+{#- How a request reaches the server. Only `proxy_pass` here: all the rest is inherited. #}
+{%- macro server(left_open=False) %}
 
-class _Conf(Template):
-    """`@{name}` instead of `${name}`, which is nginx's own."""
+{% if auth == "mlflow" %}
+            if ($http_authorization = "") {
+                return 401;
+            }
+{% if left_open %}
+            auth_request /-/mlflow;
+{% endif %}
+{% endif %}
+            proxy_pass $upstream;
+{%- endmacro %}
+{#- How a request reaches oauth2-proxy: with these headers and no other, without a body. #}
+{%- macro login_service(uri, redirect="/") %}
 
-    delimiter = "@"
-
-
-_NGINX = _Conf("""\
+            auth_request off;
+            proxy_pass $oidc{{ uri }};
+            proxy_read_timeout 30s;
+            proxy_pass_request_body off;
+            proxy_pass_request_headers off;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+            proxy_set_header Content-Length "";
+            proxy_set_header Accept $http_accept;
+            proxy_set_header Authorization $bearer;
+            proxy_set_header Cookie $http_cookie;
+            proxy_set_header X-Auth-Request-Redirect {{ redirect }};
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Real-IP $remote_addr;
+{%- endmacro %}
 daemon off;
 pid /tmp/nginx.pid;
 error_log stderr warn;
@@ -65,29 +147,35 @@ events {
 }
 
 http {
+    # What goes wrong with a request stands in the access log. nginx's own messages would hold its whole line, with
+    # arguments: searches, and codes of logins.
+    error_log stderr emerg;
+
     # All that nginx writes; the root file system is read-only.
     client_body_temp_path /tmp/client_body;
     proxy_temp_path /tmp/proxy;
     fastcgi_temp_path /tmp/fastcgi;
     uwsgi_temp_path /tmp/uwsgi;
     scgi_temp_path /tmp/scgi;
+{% if cache %}
+    proxy_cache_path /tmp/cache levels=1 keys_zone=static:1m max_size={{ cache_mb }}m inactive=7d use_temp_path=off;
+{% endif %}
 
     # A failed login is logged without its name: people paste passwords there. Paths without their arguments.
     map $status $known_user {
-        default $remote_user;
+        default {{ user }};
         401 "";
     }
     log_format access escape=json
-        '{"time":"$time_iso8601","client":"$remote_addr","user":"@{logged_user}","method":"$request_method",'
+        '{"time":"$time_iso8601","client":"$remote_addr","user":"$known_user","method":"$request_method",'
         '"path":"$uri","status":$status,"received":$request_length,"sent":$bytes_sent,"seconds":$request_time,'
         '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
         '"upstream_seconds":"$upstream_response_time"}';
     access_log /dev/stdout access;
 
     server_tokens off;
-    default_type application/octet-stream;
-    # Artifacts: of any size, streamed both ways, never spooled here.
-    client_max_body_size 0;
+    default_type application/json;
+    client_max_body_size {{ body_limit_mb }}m;
     client_body_timeout 3600s;
     send_timeout 3600s;
     # Searches carry long filters and page tokens in their URL.
@@ -97,71 +185,280 @@ http {
     underscores_in_headers off;
     ignore_invalid_headers on;
 
+    gzip on;
+    gzip_comp_level 3;
+    gzip_min_length 1k;
+    gzip_proxied any;
+    gzip_vary on;
+    gzip_types application/javascript application/json image/svg+xml text/css text/javascript text/plain;
+
+{% if rate_limit %}
+    # By address: a name is known only after the login, and whoever guesses passwords may send any.
+    limit_req_zone $binary_remote_addr zone=clients:10m rate={{ rate_limit }}r/s;
+    limit_req_status 429;
+
+{% endif %}
+    # MLflow refuses what comes from another site, and takes its own pages for another site unless they are on
+    # localhost. A page's own origin is thus taken away; any other goes on to MLflow's check.
+    map "$http_origin $http_host" $foreign_origin {
+        default $http_origin;
+        "~^http{{ "s" if tls else "s?" }}://(\\S+) \\1$" "";
+    }
+    # The browser adds a login by itself, and says who made it do so.
+    map "$request_method $http_sec_fetch_site" $cross_site {
+        default "";
+        "~^(POST|PUT|PATCH|DELETE) cross-site$" yes;
+    }
+    map $uri $policy {
+        default "{{ ui_policy }}";
+        "~^/((ajax-)?api/|get-artifact|model-versions/get-artifact)" "{{ data_policy }}";
+    }
+{% if cache %}
+    # A file whose name holds its hash never changes.
+    map "$status $request_uri" $cache_control {
+        default $upstream_http_cache_control;
+        "~^200 {{ hashed }}" "private, max-age=31536000, immutable";
+    }
+    # Of the path as the client sent it, which is the server's to read.
+    map $request_uri $not_kept {
+        default 1;
+        "~^{{ hashed }}" "";
+    }
+{% endif %}
+{% if oidc or auth == "mlflow" %}
+    map "$status $sent_http_www_authenticate" $challenge {
+        default "";
+        "401 " '{{ challenge }}';
+    }
+{% endif %}
+{% if oidc %}
+    # Of other forms oauth2-proxy would write the content to its log.
+    map $http_authorization $bearer {
+        default "";
+        "~^Bearer [\\w.-]+$" $http_authorization;
+    }
+    # A person's browser is sent to the login; a program is told that it has none.
+    map "$request_method $http_accept" $page {
+        default "";
+        "~^GET .*text/html" yes;
+    }
+    # Where a login returns to: never what browsers take for another host.
+    map $request_uri $returns_to {
+        default /;
+        "~^/[^/\\\\\\\\]" $request_uri;
+    }
+{% endif %}
+
     # With the variable in proxy_pass: a server that comes back with another address is found within seconds.
-    resolver @{resolver} valid=5s;
+    resolver {{ resolver }} valid=5s;
     resolver_timeout 5s;
 
     server {
-        listen @{listen_port};
+        listen {{ listen_port }}{{ " ssl" if tls }};
         server_name _;
+{% if tls %}
+        ssl_certificate {{ certificate_path }};
+        ssl_certificate_key {{ key_path }};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ciphers {{ ciphers }};
+        ssl_session_cache shared:tls:2m;
+        ssl_session_tickets off;
+        # Plain HTTP on this port.
+        error_page 497 =308 https://$http_host$request_uri;
+{% endif %}
 
         # X-Frame-Options is left to MLflow, which leaves it out where notebooks embed a page.
         proxy_hide_header X-Content-Type-Options;
+{% if cache %}
+        proxy_hide_header Cache-Control;
+        add_header Cache-Control $cache_control always;
+{% endif %}
         add_header X-Content-Type-Options nosniff always;
         add_header Referrer-Policy same-origin always;
+        add_header Content-Security-Policy $policy always;
+        add_header Permissions-Policy "{{ permissions }}" always;
+{% if hsts %}
+        add_header Strict-Transport-Security "max-age=31536000" always;
+{% endif %}
+{% if oidc or auth == "mlflow" %}
+        add_header WWW-Authenticate $challenge always;
+{% endif %}
+
+        if ($cross_site) {
+            return 403 {{ error("PERMISSION_DENIED", "Another site made your browser ask for this.") }};
+        }
+{% if rate_limit %}
+        limit_req zone=clients burst={{ rate_limit }} nodelay;
+{% endif %}
 
         # All below is for every location: one that is added later is behind the login too, and streams too.
-@{login}
-        set $upstream "http://@{upstream}";
+{% if auth == "basic" %}
+        auth_basic "MLflow";
+        auth_basic_user_file {{ htpasswd_path }};
+{% else %}
+        auth_basic off;
+{% endif %}
+{% if oidc %}
+        auth_request /-/oidc;
+        auth_request_set $auth_user $upstream_http_x_auth_request_email;
+        auth_request_set $auth_groups $upstream_http_x_auth_request_groups;
+        error_page 401 = @login;
+        set $oidc "http://{{ oidc }}";
+{% endif %}
+        set $upstream "http://{{ upstream }}";
         proxy_redirect off;
         proxy_http_version 1.1;
         proxy_request_buffering off;
         proxy_buffering off;
+        # For the headers of an answer; a session's cookie has up to 4 KB.
+        proxy_buffer_size 16k;
+        proxy_buffers 8 16k;
         proxy_max_temp_file_size 0;
         proxy_connect_timeout 5s;
         proxy_read_timeout 3600s;
         proxy_send_timeout 3600s;
         # Another address of the server is tried; what has been sent is never sent again unless it is idempotent.
         proxy_next_upstream error timeout;
-        error_page 502 504 @@unavailable;
+        # Without Retry-After: MLflow's client would try 7 times at that distance and give up, where by itself it waits
+        # longer each time, for minutes.
+        error_page 413 @too_large;
+        error_page 429 @too_many;
+        error_page 500 502 504 = @unavailable;
 
         proxy_set_header Host $http_host;
         proxy_set_header Connection "";
+        proxy_set_header Origin $foreign_origin;
         # Not appended to what the client says: MLflow opens its assistant to 127.0.0.1.
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header X-Forwarded-Host $http_host;
         proxy_set_header X-Forwarded-Proto $scheme;
-@{stripped}
+{% for name, value in headers.items() %}
+        proxy_set_header {{ name }} {{ value }};
+{% endfor %}
 
-        location = @{health_path} {
+        location = {{ health_path }} {
             auth_basic off;
+{% if oidc %}
+            auth_request off;
+{% endif %}
             access_log off;
             default_type text/plain;
             return 200 "ok\\n";
         }
 
-        location / {
-            proxy_pass $upstream;
+        # Artifacts: of any size, streamed both ways, never spooled or changed here.
+        location ~ ^/(ajax-)?api/2\\.0/mlflow(-artifacts/artifacts/|/upload-artifact$) {
+            client_max_body_size 0;
+            gzip off;{{ server() }}
         }
 
-        # Over S3, MLflow 3.17 offers its clients URLs of the store that the server signed. They name the store as the
-        # server knows it; clients do not reach that, and try for ever. So the offer is taken back.
+{% if not multipart or auth == "mlflow" %}
         location ~ ^/(ajax-)?api/3\\.0/mlflow/server-info$ {
+{% if not multipart %}
+            # Over S3, MLflow 3.17 offers its clients URLs of the store that the server signed. They name the store as
+            # the server knows it; clients do not reach that, and try for ever. So the offer is taken back.
             sub_filter_types application/json;
             sub_filter '"multipart_uploads_enabled":true' '"multipart_uploads_enabled":false';
             sub_filter '"multipart_downloads_enabled":true' '"multipart_downloads_enabled":false';
-            proxy_pass $upstream;
+{% endif %}
+{{- server(left_open=True) }}
         }
 
-        location @@unavailable {
+{% endif %}
+{% if cache %}
+        # Kept here and in the browser. Under the name that the client sent, so never an answer to another path.
+        location ~ "^{{ hashed }}" {
+            proxy_cache static;
+            proxy_cache_key $request_uri;
+            proxy_cache_valid 200 7d;
+            proxy_no_cache $not_kept;
+            proxy_cache_bypass $not_kept;
+            proxy_cache_lock on;
+            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary X-Accel-Expires;
+            proxy_buffering on;{{ server(left_open=True) }}
+        }
+
+{% endif %}
+{% if auth == "mlflow" %}
+        # What MLflow itself leaves open.
+        location ~ ^/(static|favicon\\.ico|health) { {{- server(left_open=True) }}
+        }
+
+        # A path that MLflow answers only with a right login, at no other cost.
+        location = /-/mlflow {
             internal;
-            default_type application/json;
-            return 503 '{"error_code":"TEMPORARILY_UNAVAILABLE","message":"The MLflow server does not answer."}';
+            proxy_pass $upstream/version;
+            proxy_read_timeout 30s;
+            proxy_pass_request_body off;
+            proxy_pass_request_headers off;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+            proxy_set_header Content-Length "";
+            proxy_set_header Authorization $http_authorization;
+        }
+
+{% endif %}
+        location / { {{- server() }}
+        }
+
+{% if oidc %}
+        location = /-/oidc {
+            internal;{{ login_service("/oauth2/auth") }}
+        }
+
+        location = /oauth2/callback { {{- login_service("/oauth2/callback$is_args$args") }}
+        }
+
+        # The button and the looks of oauth2-proxy's error page.
+        location = /oauth2/sign_in { {{- login_service("/oauth2/start") }}
+        }
+        location ~ ^(/oauth2/static/[\\w./-]+)$ { {{- login_service("$1") }}
+        }
+
+        location = {{ logout_path }} { {{- login_service("/oauth2/sign_out", "/-/logged-out") }}
+        }
+        location = /-/logged-out {
+            auth_request off;
+            default_type text/html;
+            return 200 '<!doctype html><title>MLflow</title>
+                <p>You are logged out of MLflow, and maybe not of your identity provider. <a href="/">Log in again</a>';
+        }
+
+        location @login {
+            if ($page = "") {
+                return 401 {{ error("UNAUTHENTICATED", "No valid login. A program sets MLFLOW_TRACKING_TOKEN to a " ~
+                    "token of the identity provider; a browser logs in at /.") }};
+            }{{ login_service("/oauth2/start", "$returns_to") }}
+        }
+
+{% endif %}
+        location @too_large {
+            internal;
+            return 413 {{ error("INVALID_PARAMETER_VALUE", "All but artifacts may have " ~ body_limit_mb ~ " MiB.") }};
+        }
+        location @too_many {
+            internal;
+            return 429 {{ error("REQUEST_LIMIT_EXCEEDED", "Your address may ask " ~ rate_limit ~ " times a second.") }};
+        }
+        location @unavailable {
+            internal;
+            return 503 {{ error("TEMPORARILY_UNAVAILABLE", "The MLflow server does not answer.") }};
         }
     }
 }
-""")
+"""
+
+_HASHED = r"/static-files/static/(css|js|media)/[\w.-]+\.[0-9a-f]{8,}\.[\w.]+$"
+"""Files of the UI whose names hold a hash of them."""
+
+_TEMPLATE = jinja2.Environment(
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701 - no HTML; values are checked by `_plain`
+).from_string(_NGINX)
 
 
 @dataclass(frozen=True)
@@ -172,46 +469,115 @@ class ProxySettings:
         listen_port: TCP port to listen on.
         upstream_host: name or address of the server.
         upstream_port: its TCP port.
-        auth: `none` or `basic`.
-        htpasswd_path: file of `htpasswd_line`s; empty without `basic`.
+        auth: one of `MODES`.
+        htpasswd_path: file of `htpasswd_line`s; with `basic`.
         resolver: address of the DNS server that knows `upstream_host`; Docker's own unless given.
+        oidc_host: name or address of oauth2-proxy; in the OIDC modes.
+        oidc_port: its TCP port.
+        proxy_secret: what makes the server believe the identity headers; with `oidc-mlflow`.
+        certificate_path: PEM file with the certificate and its chain; empty for plain HTTP.
+        key_path: PEM file with its key.
+        hsts: whether browsers are told to use TLS with this host from now on.
+        rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
+        cache: whether the UI's static files are kept.
+        multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
     """
 
     listen_port: int
     upstream_host: str
     upstream_port: int
     auth: str
-    htpasswd_path: str
+    htpasswd_path: str = ""
     resolver: str = "127.0.0.11"
+    oidc_host: str = ""
+    oidc_port: int = 0
+    proxy_secret: str = field(default="", repr=False)
+    certificate_path: str = ""
+    key_path: str = ""
+    hsts: bool = False
+    rate_limit: int = 0
+    cache: bool = False
+    multipart: bool = False
 
 
 def render_nginx(settings: ProxySettings) -> str:
     """A complete nginx.conf, for nginx 1.22 and later without root and with a read-only root but for /tmp.
 
     It says `daemon off` itself: run `nginx -e stderr -c FILE`, without `-g "daemon off;"`. Which Host headers are
-    answered is left to MLflow, whose own check cannot be turned off by going around the proxy.
+    answered is left to MLflow, whose own check cannot be turned off by going around the proxy. With `oidc-mlflow` it
+    holds a secret.
 
     Raises:
-        ValueError: unknown kind of authentication, no password file, or a value that nginx would take for syntax.
+        ValueError: unknown kind of authentication, something that it needs is missing, or a value that nginx would
+            take for syntax.
     """
-    if settings.auth not in ("none", "basic"):
-        raise ValueError(f"auth: must be none or basic (got {settings.auth!r})")
-    stripped = list(_IDENTITY_HEADERS)
-    login = "        auth_basic off;"
-    if settings.auth == "basic":
-        path = _plain("htpasswd_path", settings.htpasswd_path)
-        login = f'        auth_basic "MLflow";\n        auth_basic_user_file {path};'
-        stripped.append("Authorization")  # the password is for the proxy alone
-    return _NGINX.substitute(
+    if settings.auth not in MODES:
+        raise ValueError(f"auth: must be one of {', '.join(MODES)} (got {settings.auth!r})")
+    if settings.rate_limit < 0:
+        raise ValueError(f"rate_limit: must be ≥ 0 (got {settings.rate_limit})")
+    if bool(settings.certificate_path) != bool(settings.key_path):
+        raise ValueError("certificate_path, key_path: must be given together")
+    return _TEMPLATE.render(
+        **_login(settings),
         listen_port=settings.listen_port,
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
         resolver=_authority(settings.resolver),
+        headers=_headers(settings),
+        tls=bool(settings.certificate_path),
+        hsts=settings.hsts and bool(settings.certificate_path),
+        certificate_path=_optional("certificate_path", settings.certificate_path),
+        key_path=_optional("key_path", settings.key_path),
+        ciphers=_CIPHERS,
+        rate_limit=settings.rate_limit,
+        cache=settings.cache,
+        cache_mb=CACHE_MB,
+        multipart=settings.multipart,
+        body_limit_mb=BODY_LIMIT_MB,
+        hashed=_HASHED,
+        ui_policy=_UI_POLICY,
+        data_policy=_DATA_POLICY,
+        permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
-        # Unchecked, it would be whatever a client sent.
-        logged_user="$known_user" if settings.auth == "basic" else "",
-        login=login,
-        stripped="\n".join(f'        proxy_set_header {name} "";' for name in stripped),
+        logout_path=LOGOUT_PATH,
     )
+
+
+def _login(settings: ProxySettings) -> dict[str, Any]:
+    """What the template needs to know of a way to log in."""
+    auth, oidc, challenge, user = settings.auth, "", "", '""'
+    if auth == BASIC:
+        # Unchecked, in the other modes, it would be whatever a client sent.
+        user = "$remote_user"
+    elif auth == MLFLOW:
+        challenge = 'Basic realm="mlflow"'
+    elif auth in OIDC_MODES:
+        oidc = f"{_authority(settings.oidc_host)}:{settings.oidc_port}"
+        challenge, user = 'Bearer realm="MLflow"', "$auth_user"
+    path = settings.htpasswd_path
+    return {
+        "auth": auth,
+        "oidc": oidc,
+        "challenge": challenge,
+        "user": user,
+        "htpasswd_path": _plain("htpasswd_path", path) if auth == BASIC else "",
+    }
+
+
+def _headers(settings: ProxySettings) -> dict[str, str]:
+    """Headers for the server that a client has no say in: name → nginx's value, `""` for none."""
+    headers = dict.fromkeys(_IDENTITY_HEADERS, '""')
+    if settings.auth == BASIC:
+        headers["Authorization"] = '""'  # the password is for the proxy alone
+    elif settings.auth in OIDC_MODES:
+        # Neither token nor session are the server's to see.
+        headers |= {"Authorization": '""', "Cookie": '""'}
+    if settings.auth == OIDC_MLFLOW:
+        headers |= {
+            USER_HEADER: "$auth_user",
+            GROUPS_HEADER: "$auth_groups",
+            SECRET_HEADER: _secret(settings.proxy_secret),
+        }
+    return headers
 
 
 def _authority(host: str) -> str:
@@ -223,10 +589,20 @@ def _authority(host: str) -> str:
     return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
 
 
+def _optional(what: str, value: str) -> str:
+    return _plain(what, value) if value else ""
+
+
 def _plain(what: str, value: str) -> str:
     """A value without anything that nginx reads as syntax."""
     if not re.fullmatch(r"[\w./-]+", value, re.ASCII):
         raise ValueError(f"{what}: must be letters, digits and ._/- (got {value!r})")
+    return value
+
+
+def _secret(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]{16,}", value):
+        raise ValueError("proxy_secret: must be 16 letters and digits at least")
     return value
 
 

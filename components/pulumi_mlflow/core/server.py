@@ -23,7 +23,7 @@ Not `/api/3.0/mlflow/server-info`: in 3.17.2 it reports settings without a query
 that it also fails while they are all taken; checks the Host header.
 """
 
-WEBHOOK_SCHEMES = "_MLFLOW_WEBHOOK_ALLOWED_SCHEMES"
+WEBHOOK_SCHEMES = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES"
 """Variable that says which URLs MLflow's webhooks may have."""
 
 _POOL_RECYCLE_SECONDS = 1800
@@ -127,11 +127,11 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Eight more processes (0.9 GB) that evaluate traces and the like, and fit for one replica only.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # MLflow 3.17 has no switch for webhooks: who may write could make the server call any public URL. With URLs of a
-        # scheme that does not exist none can be made, and one in a restored database is never called.
+        # MLflow 3.17 has no switch for webhooks: who may write could make the server call any public URL. With URLs of
+        # a scheme that does not exist none can be made, and one in a restored database is never called.
         WEBHOOK_SCHEMES: "off",
-        # Each of a worker's threads would get an arena of its own, of which glibc gives nothing back: four uploads at once
-        # took 150 MB and kept 135 of them; now it is 75, given back.
+        # Each of a worker's threads would get an arena of its own, of which glibc gives nothing back: four uploads at
+        # once took 150 MB and kept 135 of them; now it is 75, given back.
         "MALLOC_ARENA_MAX": "2",
         "MALLOC_TRIM_THRESHOLD_": "131072",
         # uvicorn ends a worker that has not answered for 5 s. On a busy machine its imports alone take longer: workers

@@ -1,12 +1,16 @@
-"""An S3-compatible store (versitygw) in a container."""
+"""Artifact stores for a Docker stack: one in a container, a folder in a volume, or a bucket that is there already."""
 
-from typing import NotRequired, Optional, TypedDict
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NotRequired, Optional, TypedDict
 
 import pulumi
 import pulumi_docker as docker
 
 from ..contracts import ArtifactEndpoint
-from ..core import uris
+from ..core import server, stores, uris, urls
+from ..endpoints import ARTIFACTS_CA
 from ..generated import GeneratedSecret
 from ..guard import DataGuard
 from . import container
@@ -15,9 +19,135 @@ from .job import DockerJob
 from .network import place
 
 PORT = 9000
+CONSOLE_PORT = 9001
 UID = 10001
+"""User of the stores' images and of the server's."""
+
 REGION = "us-east-1"
-"""What versitygw signs for unless told; MLflow and boto3 need some region."""
+"""What our stores sign for; MLflow and boto3 need some region."""
+
+FOLDER = "/artifacts"
+"""Where the server finds its folder; the image has it, and the server's user owns it there, so in the volume too."""
+
+NFS_FOLDER = "/artifacts-nfs"
+"""Where the server finds an NFS export. Not a folder of the image, or the engine would try to give its owner to the
+export, which a server with root_squash refuses."""
+
+COMMAND = ["python", "/opt/pulumi-mlflow/artifacts.py"]
+"""The program of the server's image that makes, proves and copies stores."""
+
+_PROVE_SECONDS = 30
+"""How long a store that is up already may take to answer."""
+
+
+class StoreProgram(NamedTuple):
+    """How a store's container is run."""
+
+    command: list[str]
+    check: list[str]
+    """Asks it whether it lives."""
+    data_path: str
+    """Where it keeps the objects."""
+    environment: dict[str, str]
+    """Without secrets; those come by files."""
+
+
+def store_program(store: str, expire_multipart_days: Optional[int] = None) -> StoreProgram:
+    """How the container of a store is run.
+
+    Args:
+        store: `versitygw` or `minio`.
+        expire_multipart_days: days after which unfinished uploads are removed; the store's own unless given.
+
+    Raises:
+        ValueError: not a store that we run.
+    """
+    if store == "versitygw":
+        return StoreProgram(
+            command=[
+                "versitygw",
+                "--port",
+                f":{PORT}",
+                "--region",
+                REGION,
+                "--health",
+                "/health",
+                "posix",
+                "/data",
+            ],
+            check=["wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{PORT}/health"],
+            data_path="/data",
+            environment={},
+        )
+    if store == "minio":
+        data_path = "/var/lib/minio"
+        stale = {"MINIO_API_STALE_UPLOADS_EXPIRY": f"{24 * (expire_multipart_days or 1)}h"}
+        return StoreProgram(
+            command=[
+                "minio",
+                "server",
+                "--address",
+                f":{PORT}",
+                "--console-address",
+                f":{CONSOLE_PORT}",
+                data_path,
+            ],
+            check=["curl", "-fsS", "-o", "/dev/null", f"http://127.0.0.1:{PORT}/minio/health/live"],
+            data_path=data_path,
+            environment={
+                "HOME": "/tmp",  # noqa: S108 - in the container; looks for certificates there
+                "MINIO_REGION": REGION,
+                **(stale if expire_multipart_days else {}),
+            },
+        )
+    raise ValueError(f"store: must be versitygw or minio (got {store!r})")
+
+
+def store_files(
+    store: str,
+    access: pulumi.Input[str],
+    secret: pulumi.Input[str],
+    kms: Optional[pulumi.Input[str]] = None,
+) -> dict[str, pulumi.Input[str]]:
+    """Secrets of a store's container, and of the job that makes its bucket: path below `FILES_PATH` → content.
+
+    Args:
+        store: `versitygw` or `minio`.
+        access: access key.
+        secret: secret key.
+        kms: 32 characters that MinIO encrypts objects with.
+    """
+    names = {
+        "versitygw": ("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"),
+        "minio": ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+    }[store]
+    files: dict[str, pulumi.Input[str]] = {
+        f"env/{names[0]}": access,
+        f"env/{names[1]}": secret,
+        # The same for the job: boto3 knows only these names.
+        "env/AWS_ACCESS_KEY_ID": access,
+        "env/AWS_SECRET_ACCESS_KEY": secret,
+    }
+    if kms is not None:
+        files["env/MINIO_KMS_SECRET_KEY"] = pulumi.Output.from_input(kms).apply(
+            lambda key: f"pulumi-mlflow:{base64.b64encode(key.encode()).decode()}"
+        )
+    return files
+
+
+def store_environment(
+    uri: str, endpoint_url: str = "", region: str = "", ca_path: str = ""
+) -> dict[str, str]:
+    """Variables by which `COMMAND` finds a store, keys aside.
+
+    Args:
+        uri: where artifacts are kept.
+        endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
+        region: region that requests are signed for.
+        ca_path: file with the certificate of the store's authority.
+    """
+    s3 = server.s3_environment(endpoint_url, region, ca_path)
+    return {"ARTIFACTS_URI": uri, "TMPDIR": "/tmp", **s3}  # noqa: S108 - in the container
 
 
 class DockerArtifactStoreArgs(TypedDict):
@@ -26,26 +156,48 @@ class DockerArtifactStoreArgs(TypedDict):
     network: pulumi.Input[str]
     """Name of the stack's network."""
     image: pulumi.Input[str]
-    """Id of the versitygw image."""
+    """Id of the store's image."""
     job_image: pulumi.Input[str]
     """Id of the server's image: it makes the bucket."""
-    bucket: NotRequired[str]
-    """Name of the bucket; `mlflow` unless given."""
+    store: NotRequired[str]
+    """`versitygw` or `minio`; `versitygw` unless given."""
+    bucket: NotRequired[Optional[str]]
+    """Name of the bucket; `mlflow` unless given, `default` for MinIO."""
     memory_mb: NotRequired[int]
     """Memory limit, in MiB; 256 unless given."""
+    publish: NotRequired[bool]
+    """Whether clients reach the store by a port of the machine; no unless given."""
+    bind: NotRequired[str]
+    """Address to publish on; 127.0.0.1 unless given."""
+    port: NotRequired[int]
+    """Port to publish; 9000 unless given."""
+    console_port: NotRequired[Optional[int]]
+    """Port of MinIO's console, on loopback; not published unless given."""
+    public_url: NotRequired[Optional[str]]
+    """URL under which clients reach it; `http://` with address and port unless given."""
+    multipart: NotRequired[bool]
+    """Whether the server uses that URL too, to sign others of it for clients; no unless given."""
+    expire_multipart_days: NotRequired[Optional[int]]
+    """Days after which unfinished uploads are removed; only MinIO can."""
+    encryption: NotRequired[str]
+    """`none` or `sse-s3`, which only MinIO can; `none` unless given."""
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""
 
 
 class DockerArtifactStore(container.DockerComponent):
-    """versitygw over a protected volume, with generated keys in protected state and its bucket made."""
+    """versitygw or MinIO over a protected volume, with generated keys in protected state and its bucket made.
+
+    Raises:
+        ValueError: the store cannot do what it is asked for.
+    """
 
     _role = "artifacts"
 
     endpoint: ArtifactEndpoint
     """For consumers in the same network; known once the bucket is there."""
     ops: pulumi.Output[dict[str, str]]
-    """What `docker.backup` needs; no secrets."""
+    """What `docker.backup` and a move of the artifacts need; no secrets."""
 
     def __init__(
         self,
@@ -54,93 +206,370 @@ class DockerArtifactStore(container.DockerComponent):
         opts: Optional[pulumi.ResourceOptions] = None,
     ) -> None:
         super().__init__(name, args.get("deployment"), opts)
-        bucket = args.get("bucket", "mlflow")
+        store = args.get("store", "versitygw")
+        program = store_program(store, args.get("expire_multipart_days"))
+        public_url = self._public_url(args)
+        multipart, encryption = args.get("multipart", False), args.get("encryption", "none")
+        _refuse(
+            name,
+            {
+                "multipart": multipart and stores.check_multipart(store, "proxied", public_url),
+                "expire_multipart_days": args.get("expire_multipart_days")
+                and stores.check_lifecycle(store),
+                "encryption": stores.check_encryption(store, encryption),
+            },
+        )
+        bucket = args.get("bucket") or stores.default_bucket(store)
+        uri = uris.artifact_uri(store, bucket)
         guard = DataGuard(
             self._child("guard"),
-            {"mlflow:artifacts.bucket": bucket},
-            "artifacts are in the old bucket. Dump first (`make dump`), remove the stack with its data "
-            "(`make down PURGE=1`), change the setting, `make up`, `make restore`",
-            self._opts(),
+            self._role,
+            {"mlflow:artifacts.store": store, "mlflow:artifacts.bucket": bucket},
+            opts,
+            self,
         )
         access = GeneratedSecret(self._child("access-key"), 20, self._opts())
         secret = GeneratedSecret(self._child("secret-key"), 40, self._opts())
+        # Made whether encryption is on or off: what was encrypted once needs it for ever.
+        kms = (
+            GeneratedSecret(self._child("kms-key"), 32, self._opts()) if store == "minio" else None
+        )
         data = self._volume(
             "data",
-            self._physical("versitygw"),
+            self._physical(store),
             protect=True,
             opts=pulumi.ResourceOptions(depends_on=[guard]),
         )
         files = self._files(
-            {
-                "env/ROOT_ACCESS_KEY": access.value,
-                "env/ROOT_SECRET_KEY": secret.value,
-                # The same for the job that makes the bucket: boto3 knows only these names.
-                "env/AWS_ACCESS_KEY_ID": access.value,
-                "env/AWS_SECRET_ACCESS_KEY": secret.value,
-            },
+            store_files(store, access.value, secret.value, kms.value if kms else None),
             args["image"],
             UID,
         )
-        host = self._physical()
+        memory_mb = args.get("memory_mb", 256)
         healthy = self._run(
             container.ContainerSpec(
                 image=args["image"],
-                command=[
-                    "versitygw",
-                    "--port",
-                    f":{PORT}",
-                    "--region",
-                    REGION,
-                    "--health",
-                    "/health",
-                    "posix",
-                    "/data",
-                ],
+                command=program.command,
                 user=f"{UID}:{UID}",
                 network=args["network"],
                 alias=self._role,
                 files=files,
-                health=container.Health(
-                    ["wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{PORT}/health"]
-                ),
-                memory_mb=args.get("memory_mb", 256),
-                volumes=[docker.ContainerVolumeArgs(volume_name=data.name, container_path="/data")],
+                health=container.Health(program.check),
+                memory_mb=memory_mb,
+                # Go's own limit: it collects garbage before the kernel ends it.
+                environment={**program.environment, "GOMEMLIMIT": f"{memory_mb * 85 // 100}MiB"},
+                volumes=[
+                    docker.ContainerVolumeArgs(
+                        volume_name=data.name, container_path=program.data_path
+                    )
+                ],
+                ports=self._ports(args, store),
             ),
         )
-        job = {
-            "name": self._physical("bucket"),
-            "image": args["job_image"],
-            "command": ["python", "/opt/pulumi-mlflow/boot.py", "bucket"],
-            "environment": {
-                "BUCKET": bucket,
-                "MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{PORT}",
-                "AWS_DEFAULT_REGION": REGION,
-                "AWS_EC2_METADATA_DISABLED": "true",
-            },
-            "volumes": files.volume.apply(lambda held: {held: f"{FILES_PATH}:ro"}),
-            "network": args["network"],
-            "labels": self._labels(),
-            "timeout": 120,
-        }
-        made = DockerJob(
+        endpoint_url = f"http://{self._physical()}:{PORT}"
+        mounted = files.volume.apply(lambda held: {held: f"{FILES_PATH}:ro"})
+        ready: pulumi.Resource = DockerJob(
             self._child("bucket"),
-            job,
+            {
+                "name": self._physical("bucket"),
+                "image": args["job_image"],
+                "command": [*COMMAND, "bucket"],
+                "environment": {
+                    **store_environment(uri, endpoint_url, REGION),
+                    "ENCRYPTION": encryption,
+                },
+                "volumes": mounted,
+                "network": args["network"],
+                "labels": self._labels(),
+                "timeout": 120,
+            },
             {"volume": data.name},
             self._opts(depends_on=[healthy]),
         )
+        if multipart:
+            ready = DockerJob(
+                self._child("shared-url"),
+                {
+                    "name": self._physical("shared-url"),
+                    "image": args["job_image"],
+                    "command": [*COMMAND, "prove"],
+                    "environment": {
+                        **store_environment(uri, public_url, REGION),
+                        "URL_KEY": "mlflow:artifacts.public_url",
+                        "WAIT_SECONDS": str(_PROVE_SECONDS),
+                    },
+                    "volumes": mounted,
+                    "network": args["network"],
+                    "host_gateway": True,
+                    "labels": self._labels(),
+                    "timeout": 120,
+                },
+                {"container": healthy.container},
+                self._opts(depends_on=[ready]),
+            )
         self.endpoint = ArtifactEndpoint(
             component=name,
             reach=[place(self._deployment)],
-            uri=container.once(made, uris.artifact_uri("versitygw", bucket)),
-            endpoint_url=container.once(healthy, f"http://{host}:{PORT}"),
+            uri=container.once(ready, uri),
+            endpoint_url=container.once(healthy, endpoint_url),
             region=REGION,
             access_key=access.value,
             secret_key=secret.value,
         )
+        if public_url:
+            self.endpoint["public_endpoint_url"] = public_url
         self.ops = pulumi.Output.all(
-            bucket=bucket,
+            store=store,
+            uri=uri,
             endpoint_url=self.endpoint["endpoint_url"],
             region=REGION,
             volume=data.name,
+            image=args["image"],
+            files=files.volume,
         )
         self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
+
+    def _public_url(self, args: DockerArtifactStoreArgs) -> str:
+        """Where clients reach the store; empty if they do not."""
+        if not args.get("publish", False):
+            return ""
+        own = f"http://{urls.url_host(args.get('bind', '127.0.0.1'))}:{args.get('port', PORT)}"
+        return args.get("public_url") or own
+
+    def _ports(self, args: DockerArtifactStoreArgs, store: str) -> list[docker.ContainerPortArgs]:
+        ports = []
+        if args.get("publish", False):
+            ports.append(
+                docker.ContainerPortArgs(
+                    internal=PORT,
+                    external=args.get("port", PORT),
+                    ip=args.get("bind", "127.0.0.1"),
+                )
+            )
+        console_port = args.get("console_port")
+        if store == "minio" and console_port:
+            ports.append(
+                docker.ContainerPortArgs(
+                    internal=CONSOLE_PORT, external=console_port, ip="127.0.0.1"
+                )
+            )
+        return ports
+
+
+class DockerNfsArgs(TypedDict):
+    """An NFS export, mounted by the engine."""
+
+    server: str
+    """Name or address of the server, as the engine's machine knows it."""
+    path: str
+    """Exported folder; user 10001 must be able to write in it."""
+    options: NotRequired[str]
+    """Mount options; `rw,nfsvers=4` unless given."""
+
+
+class DockerArtifactFolderArgs(TypedDict):
+    """Arguments of DockerArtifactFolder."""
+
+    image: pulumi.Input[str]
+    """Id of the server's image: it proves that the folder can be written."""
+    nfs: NotRequired[Optional[DockerNfsArgs]]
+    """Where the folder is, if not on the engine's own disk."""
+    deployment: NotRequired[str]
+    """Prefix of physical names; `<project>-<stack>` unless given."""
+
+
+class DockerArtifactFolder(container.DockerComponent):
+    """A folder in a volume that the tracking server mounts; clients reach it through the server only."""
+
+    _role = "artifacts"
+
+    endpoint: ArtifactEndpoint
+    """For servers of the same deployment; known once the folder was written."""
+    ops: pulumi.Output[dict[str, str]]
+    """What `docker.backup` and a move of the artifacts need."""
+
+    def __init__(
+        self,
+        name: str,
+        args: DockerArtifactFolderArgs,
+        opts: Optional[pulumi.ResourceOptions] = None,
+    ) -> None:
+        super().__init__(name, args.get("deployment"), opts)
+        nfs = args.get("nfs")
+        export = f"{nfs['server']}:{nfs['path']}" if nfs else ""
+        guard = DataGuard(
+            self._child("guard"),
+            self._role,
+            {
+                "mlflow:artifacts.store": "folder",
+                **({"mlflow:artifacts.nfs": export} if export else {}),
+            },
+            opts,
+            self,
+        )
+        after = pulumi.ResourceOptions(depends_on=[guard])
+        if nfs:
+            # Unprotected: its deletion is no deletion on the server, and other options are another volume.
+            volume = self._nfs_volume(nfs, export, after)
+        else:
+            volume = self._volume("data", self._physical("folder"), protect=True, opts=after)
+        folder = NFS_FOLDER if nfs else FOLDER
+        proved = DockerJob(
+            self._child("folder"),
+            {
+                "name": self._physical("folder-check"),
+                "image": args["image"],
+                "command": [*COMMAND, "prove"],
+                "environment": store_environment(folder),
+                "volumes": volume.name.apply(lambda held: {held: folder}),
+                "labels": self._labels(),
+                "timeout": 120,
+            },
+            {},
+            self._opts(),
+        )
+        self.endpoint = ArtifactEndpoint(
+            component=name,
+            reach=[place(self._deployment)],
+            uri=container.once(proved, folder),
+            volume=volume.name,
+        )
+        self.ops = pulumi.Output.all(store="folder", uri=folder, volume=volume.name)
+        self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
+
+    def _nfs_volume(
+        self, nfs: DockerNfsArgs, export: str, opts: pulumi.ResourceOptions
+    ) -> docker.Volume:
+        options = f"addr={nfs['server']},{nfs.get('options', 'rw,nfsvers=4')}"
+        # A volume of that name with other options would be taken as it is.
+        digest = hashlib.sha256(f"{export}\0{options}".encode()).hexdigest()[:8]
+        return docker.Volume(
+            self._child("nfs"),
+            name=self._physical("nfs", digest),
+            driver="local",
+            driver_opts={"type": "nfs", "o": options, "device": f":{nfs['path']}"},
+            labels=[
+                docker.VolumeLabelArgs(label=key, value=value)
+                for key, value in sorted(self._labels().items())
+            ],
+            opts=pulumi.ResourceOptions.merge(self._opts(), opts),
+        )
+
+
+class DockerExistingArtifactsArgs(TypedDict):
+    """Arguments of DockerExistingArtifacts."""
+
+    network: pulumi.Input[str]
+    """Name of the stack's network."""
+    image: pulumi.Input[str]
+    """Id of the server's image: it proves the store."""
+    artifacts: ArtifactEndpoint
+    """The store, from `existing.existing_artifacts`."""
+    store: NotRequired[str]
+    """`s3`, `gcs` or `azure`; `s3` unless given."""
+    multipart: NotRequired[bool]
+    """Whether clients use URLs that the server signed; no unless given."""
+    expire_multipart_days: NotRequired[Optional[int]]
+    """Days after which a rule of the bucket must remove unfinished uploads."""
+    encryption: NotRequired[str]
+    """How objects must be encrypted: `none` (however), `sse-s3` or `sse-kms`; `none` unless given."""
+    deployment: NotRequired[str]
+    """Prefix of physical names; `<project>-<stack>` unless given."""
+
+
+class DockerExistingArtifacts(container.DockerComponent):
+    """A store that we did not make, proved from the stack's network: keys, privacy, and what the settings ask of it.
+
+    Nothing of it is changed: its rules are its owner's.
+
+    Raises:
+        ValueError: the store cannot do what it is asked for.
+    """
+
+    _role = "artifacts"
+
+    endpoint: ArtifactEndpoint
+    """The same store; known once it was proved."""
+    ops: pulumi.Output[dict[str, str]]
+    """What `docker.backup` and a move of the artifacts need; no secrets."""
+
+    def __init__(
+        self,
+        name: str,
+        args: DockerExistingArtifactsArgs,
+        opts: Optional[pulumi.ResourceOptions] = None,
+    ) -> None:
+        super().__init__(name, args.get("deployment"), opts)
+        store, artifacts = args.get("store", "s3"), args["artifacts"]
+        days, encryption = args.get("expire_multipart_days"), args.get("encryption", "none")
+        url = artifacts.get("endpoint_url", "")
+        _refuse(
+            name,
+            {
+                "multipart": args.get("multipart", False)
+                and stores.check_multipart(store, "proxied", url if isinstance(url, str) else ""),
+                "expire_multipart_days": days and stores.check_lifecycle(store),
+                "encryption": stores.check_encryption(store, encryption),
+            },
+        )
+        keys: dict[str, pulumi.Input[str]] = {}
+        if store == "s3" and "access_key" in artifacts:
+            keys = {
+                "env/AWS_ACCESS_KEY_ID": artifacts["access_key"],
+                "env/AWS_SECRET_ACCESS_KEY": artifacts["secret_key"],
+            }
+        ca = {ARTIFACTS_CA: artifacts["ca"]} if "ca" in artifacts else {}
+        files = self._files({**keys, **ca}, args["image"], UID)
+        known = pulumi.Output.all(
+            uri=artifacts["uri"], endpoint_url=url, region=artifacts.get("region", "")
+        )
+        environment = known.apply(
+            lambda given: {
+                **store_environment(
+                    given["uri"],
+                    given["endpoint_url"],
+                    given["region"],
+                    f"{FILES_PATH}/{ARTIFACTS_CA}" if ca else "",
+                ),
+                "ENCRYPTION": encryption,
+                "URL_KEY": "mlflow:artifacts.existing.endpoint_url",
+                "WAIT_SECONDS": str(_PROVE_SECONDS),
+                **({"EXPIRE_MULTIPART_DAYS": str(days)} if days else {}),
+            }
+        )
+        proved = DockerJob(
+            self._child("store"),
+            {
+                "name": self._physical("store-check"),
+                "image": args["image"],
+                "command": [*COMMAND, "prove"],
+                "environment": environment,
+                "volumes": files.volume.apply(lambda held: {held: f"{FILES_PATH}:ro"}),
+                "network": args["network"],
+                "host_gateway": True,
+                "labels": self._labels(),
+                "timeout": 180,
+            },
+            {},
+            self._opts(),
+        )
+        self.endpoint = artifacts.copy()
+        self.endpoint["uri"] = pulumi.Output.all(artifacts["uri"], proved.urn).apply(
+            lambda known: str(known[0])
+        )
+        if url:
+            self.endpoint.setdefault("public_endpoint_url", url)
+        self.ops = pulumi.Output.all(
+            store=store,
+            uri=artifacts["uri"],
+            endpoint_url=url,
+            region=artifacts.get("region", ""),
+        )
+        self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
+
+
+def _refuse(name: str, reasons: Mapping[str, Any]) -> None:
+    """Raise with the first reason that is one."""
+    for key, reason in reasons.items():
+        if reason:
+            raise ValueError(f"{name}: {key}: {reason}")

@@ -8,13 +8,15 @@ import pulumi
 import pulumi_docker as docker
 
 from ..component import MlflowComponent
+from ..core import health, limits
+from .engine import HOST_GATEWAY, LOG_OPTS
 from .files import FILES_PATH, DockerFiles
 from .job import DockerHealthy
 
-LOG_OPTS = {"max-size": "10m", "max-file": "3"}
-
 DROPPED = docker.ContainerCapabilitiesArgs(drops=["ALL"])
 SECURITY = ["no-new-privileges:true"]
+TMP = {"/tmp": limits.tmpfs()}  # noqa: S108 - in the container
+"""Where every container may write, and where its health check counts."""
 
 
 def once(resource: pulumi.Resource, value: str) -> pulumi.Output[str]:
@@ -33,10 +35,11 @@ def _duration(seconds: int) -> str:
 
 @dataclass(frozen=True)
 class Health:
-    """A container's health check.
+    """A container's health check; `core.health` runs it, and ends a program that fails it for too long.
 
     Args:
-        command: arguments; no secrets.
+        command: arguments; no secrets. It asks its own program alone, not those behind it. The image needs `sh`, `cat`
+            and `timeout`.
         timeout: seconds until a container that is not healthy fails `up`.
         start_period: seconds in which failures do not count.
     """
@@ -45,12 +48,17 @@ class Health:
     timeout: float = 90
     start_period: int = 5
 
-    def args(self) -> docker.ContainerHealthcheckArgs:
-        """The check in the form the provider takes."""
+    def args(self, stop_timeout: int) -> docker.ContainerHealthcheckArgs:
+        """The check in the form the provider takes.
+
+        Args:
+            stop_timeout: of the container, in seconds.
+        """
+        command = health.command(self.command, f"{FILES_PATH}/{health.FILE}", stop_timeout)
         return docker.ContainerHealthcheckArgs(
-            tests=["CMD", *self.command],
-            interval="5s",
-            timeout="6s",
+            tests=["CMD", *command],
+            interval=_duration(health.INTERVAL),
+            timeout=_duration(health.ENGINE_SECONDS),
             retries=3,
             start_period=_duration(self.start_period),
         )
@@ -64,17 +72,20 @@ class ContainerSpec:
         image: image id.
         command: arguments; no secrets.
         user: `uid:gid`.
-        network: name of the network.
-        alias: name under which others of the network find it.
+        network: name of the stack's network.
+        alias: name under which others of that network find it.
         files: its configuration and secrets.
         health: its health check.
         memory_mb: limit, in MiB; swap is not allowed on top.
         entrypoint: replaces the image's own where given.
         environment: variables; no secrets.
         volumes: further mounts.
-        tmpfs: path → options.
+        tmpfs: further folders in memory: path → options, of `limits.tmpfs`. They count as the container's memory.
         ports: published ports.
-        cpus: limit, in CPUs; no limit if empty.
+        cpus: limit, in CPUs.
+        pids: limit of processes and threads.
+        shared_network: name of a further network to join, where it is found by its container's name.
+        host_gateway: whether `host.docker.internal` names the machine that the engine runs on.
         shm_mb: size of /dev/shm, in MiB.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         depends_on: what must be there first.
@@ -91,9 +102,12 @@ class ContainerSpec:
     entrypoint: Sequence[str] | None = None
     environment: pulumi.Input[Mapping[str, str]] = field(default_factory=dict)
     volumes: Sequence[docker.ContainerVolumeArgs] = ()
-    tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "mode=1777"})  # noqa: S108 - in the container
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[docker.ContainerPortArgs] = ()
-    cpus: str = ""
+    cpus: str = "2"
+    pids: int = 256
+    shared_network: pulumi.Input[str] | None = None
+    host_gateway: bool = False
     shm_mb: int = 64
     stop_timeout: int = 30
     depends_on: Sequence[pulumi.Resource] = ()
@@ -141,7 +155,7 @@ class DockerComponent(MlflowComponent):
         return DockerFiles(
             self._child("files"),
             self._physical("files"),
-            files,
+            {health.FILE: health.SCRIPT, **files},
             image,
             uid,
             self._labels(),
@@ -155,8 +169,20 @@ class DockerComponent(MlflowComponent):
             The healthy container: what depends on `.container` starts after it.
         """
         options: dict[str, Any] = {}
-        if spec.cpus:
-            options["cpus"] = spec.cpus
+        networks = [
+            docker.ContainerNetworksAdvancedArgs(name=spec.network, aliases=[spec.alias]),
+            # No alias there: others may have a service of that name.
+            *(
+                [docker.ContainerNetworksAdvancedArgs(name=spec.shared_network)]
+                if spec.shared_network
+                else []
+            ),
+        ]
+        if spec.host_gateway:
+            options["hosts"] = [
+                docker.ContainerHostArgs(host=name, ip=gateway)
+                for name, gateway in HOST_GATEWAY.items()
+            ]
         container = docker.Container(
             self._child("container"),
             name=self._physical(),
@@ -167,22 +193,20 @@ class DockerComponent(MlflowComponent):
             envs=pulumi.Output.from_input(spec.environment).apply(
                 lambda known: [f"{key}={value}" for key, value in sorted(known.items())]
             ),
-            networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=spec.network, aliases=[spec.alias])
-            ],
+            networks_advanced=networks,
             volumes=[
                 docker.ContainerVolumeArgs(
                     volume_name=spec.files.volume, container_path=FILES_PATH, read_only=True
                 ),
                 *spec.volumes,
             ],
-            tmpfs=dict(spec.tmpfs),
+            tmpfs={**TMP, **spec.tmpfs},
             ports=list(spec.ports),
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value)
                 for key, value in sorted(self._labels().items())
             ],
-            healthcheck=spec.health.args(),
+            healthcheck=spec.health.args(spec.stop_timeout),
             restart="unless-stopped",
             read_only=True,
             capabilities=DROPPED,
@@ -204,5 +228,9 @@ class DockerComponent(MlflowComponent):
             **options,
         )
         return DockerHealthy(
-            self._child("healthy"), container.id, spec.health.timeout, self._opts()
+            self._child("healthy"),
+            container.id,
+            spec.health.timeout,
+            {"pids": spec.pids, "cpus": spec.cpus},
+            self._opts(),
         )

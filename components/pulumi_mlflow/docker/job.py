@@ -36,7 +36,13 @@ class _JobProvider(_EventProvider):
 
 class _HealthyProvider(_EventProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
-        engine.wait_healthy(engine.connect(), props["container"], props["timeout"])
+        client = engine.connect()
+        limits = props["limits"]
+        # A number from the program comes as a float.
+        engine.limit(
+            client, props["container"], pids=int(limits["pids"]), cpus=float(limits["cpus"])
+        )
+        engine.wait_healthy(client, props["container"], props["timeout"])
         return CreateResult(id_=props["container"], outs=props)
 
 
@@ -60,12 +66,14 @@ class DockerJob(Resource, module="pulumi-mlflow", name="DockerJob"):
 
 
 class DockerHealthy(Resource, module="pulumi-mlflow", name="DockerHealthy"):
-    """A container's health check having passed; depend on `container` to run after it.
+    """A container's limits being set and its health check having passed; depend on `container` to run after it.
 
     Args:
         name: logical name.
         container: id of the container; a new one is waited for again.
         timeout: seconds.
+        limits: `pids` and `cpus`, as `engine.limit` takes them. The provider knows no limit of processes, and reports a
+            changed limit of CPUs without applying it; so a change of either needs no new container.
 
     Attributes:
         container: the id, once it is healthy.
@@ -78,8 +86,8 @@ class DockerHealthy(Resource, module="pulumi-mlflow", name="DockerHealthy"):
         name: str,
         container: pulumi.Input[str],
         timeout: float,
+        limits: dict[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(
-            _HealthyProvider(), name, {"container": container, "timeout": timeout}, opts
-        )
+        props = {"container": container, "timeout": timeout, "limits": limits}
+        super().__init__(_HealthyProvider(), name, props, opts)

@@ -14,15 +14,23 @@ class DockerNetworkArgs(TypedDict):
 
     deployment: NotRequired[str]
     """Prefix of physical names; `<project>-<stack>` unless given."""
+    existing: NotRequired[Optional[str]]
+    """Name of a network that others made, for the front door to be reached in; it is neither changed nor removed."""
 
 
 class DockerNetwork(MlflowComponent):
-    """A bridge network of the stack's own, with Docker's DNS."""
+    """A bridge network of the stack's own, with Docker's DNS, and the name of one that it shares with others.
+
+    Only the front door joins the shared one: the server behind it asks nobody for a login, and would be open to every
+    container there.
+    """
 
     _role = "network"
 
     network: pulumi.Output[str]
-    """Name of the network."""
+    """Name of the stack's own network."""
+    shared: Optional[pulumi.Output[str]]
+    """Name of the adopted network; none unless there is one."""
 
     def __init__(
         self, name: str, args: DockerNetworkArgs, opts: Optional[pulumi.ResourceOptions] = None
@@ -39,7 +47,9 @@ class DockerNetwork(MlflowComponent):
             opts=self._opts(delete_before_replace=True),
         )
         self.network = bridge.name
-        self.register_outputs({"network": self.network})
+        existing = args.get("existing")
+        self.shared = pulumi.Output.from_input(existing) if existing else None
+        self.register_outputs({"network": self.network, "shared": self.shared})
 
 
 def place(deployment: str) -> str:

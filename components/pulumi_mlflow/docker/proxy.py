@@ -1,14 +1,16 @@
-"""The front door: nginx with basic auth, the only container that publishes a port."""
+"""The front door: nginx with a login, the only container that publishes a port."""
 
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, Optional, TypedDict
 
 import pulumi
 import pulumi_docker as docker
 
+from ..certificate import GeneratedCertificate
 from ..contracts import AuthMode, TrackingEndpoint, require_reach
 from ..core import proxy, urls
 from ..generated import GeneratedSecret
-from . import container
+from . import container, oidc
 from .files import FILES_PATH
 from .network import place
 
@@ -16,6 +18,23 @@ PORT = 8080
 UID = 101
 """User of the official image; ours is the same."""
 HTPASSWD = "htpasswd"
+CERTIFICATE = "tls.crt"
+KEY = "tls.key"
+
+_BY_PROVIDER = (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
+"""Modes in which an identity provider logs users in."""
+
+_BY_SERVER = (AuthMode.MLFLOW, AuthMode.OIDC_MLFLOW)
+"""Modes in which the server itself demands the same; in the others it must demand nothing."""
+
+
+class ProxyTlsArgs(TypedDict):
+    """A certificate of one's own."""
+
+    certificate: pulumi.Input[str]
+    """PEM of the certificate and those between it and its authority."""
+    key: pulumi.Input[str]
+    """PEM of its key, unencrypted (secret)."""
 
 
 class DockerAuthProxyArgs(TypedDict):
@@ -23,18 +42,38 @@ class DockerAuthProxyArgs(TypedDict):
 
     network: pulumi.Input[str]
     """Name of the stack's network."""
+    shared_network: NotRequired[Optional[pulumi.Input[str]]]
+    """Name of a further network, where it is found by its container's name: `DockerNetwork.shared`."""
     image: pulumi.Input[str]
     """Id of an nginx image."""
     tracking: TrackingEndpoint
     """The server behind it."""
     auth: NotRequired[str]
-    """`basic` or, on loopback only, `none`; `basic` unless given."""
+    """`basic`, `oidc`, `mlflow`, `oidc-mlflow` or, on loopback only, `none`; `basic` unless given."""
     username: NotRequired[str]
-    """Who logs in; `mlflow` unless given."""
+    """Who logs in, with `basic`; `mlflow` unless given."""
+    users: NotRequired[list[str]]
+    """Further users, with `basic`; each has a password of its own."""
+    oidc: NotRequired[Optional[oidc.OidcProviderArgs]]
+    """Who knows the users, with `oidc` and `oidc-mlflow`."""
+    oidc_image: NotRequired[Optional[pulumi.Input[str]]]
+    """Id of an oauth2-proxy image, with `oidc` and `oidc-mlflow`."""
     bind: NotRequired[str]
     """Address of the engine's machine that the port is published on; 127.0.0.1 unless given."""
     port: NotRequired[int]
     """Published port; 5000 unless given."""
+    hosts: NotRequired[list[str]]
+    """Public host names; the first is that of the URL, unless only this machine gets here without TLS of one's own."""
+    tls: NotRequired[Optional[ProxyTlsArgs]]
+    """A certificate of one's own; plain HTTP unless given."""
+    self_signed: NotRequired[bool]
+    """Whether to make a certificate for development; no unless given."""
+    rate_limit: NotRequired[int]
+    """Requests a second that one address may make, with as many again at once; 0, which is no limit, unless given."""
+    cache: NotRequired[bool]
+    """Whether nginx keeps the UI's static files; yes unless given."""
+    multipart: NotRequired[bool]
+    """Whether clients reach the store, so that the server may offer presigned transfers; no unless given."""
     memory_mb: NotRequired[int]
     """Memory limit, in MiB; 128 unless given."""
     deployment: NotRequired[str]
@@ -42,11 +81,12 @@ class DockerAuthProxyArgs(TypedDict):
 
 
 class DockerAuthProxy(container.DockerComponent):
-    """nginx before the tracking server: authentication, uploads of any size, long timeouts.
+    """nginx before the tracking server: logins, TLS, limits, static files; streams artifacts of any size.
 
     Raises:
         UnreachableEndpointError: the server cannot be reached from the stack's network.
-        ValueError: no authentication beyond loopback.
+        ValueError: no authentication beyond loopback, a server that demands another login than this one passes on, or
+            something that a mode needs is missing.
     """
 
     _role = "proxy"
@@ -54,43 +94,64 @@ class DockerAuthProxy(container.DockerComponent):
     endpoint: TrackingEndpoint
     """What people and training scripts use."""
     password: pulumi.Output[str]
-    """Password of the one user (secret); unused without authentication."""
+    """Password of the first user (secret); used with `basic`."""
+    passwords: pulumi.Output[dict[str, str]]
+    """User → password (secret), with `basic`; empty otherwise."""
+    ca: pulumi.Output[str]
+    """PEM of the authority that clients must know, with `self_signed`; empty otherwise."""
 
     def __init__(
         self, name: str, args: DockerAuthProxyArgs, opts: Optional[pulumi.ResourceOptions] = None
     ) -> None:
         super().__init__(name, args.get("deployment"), opts)
-        here = place(self._deployment)
         tracking = args["tracking"]
-        require_reach(name, here, tracking["component"], tracking["reach"])
+        require_reach(name, place(self._deployment), tracking["component"], tracking["reach"])
         auth = AuthMode(args.get("auth", AuthMode.BASIC.value))
         bind, port = args.get("bind", "127.0.0.1"), args.get("port", 5000)
-        if auth is AuthMode.NONE and not urls.is_loopback(bind):
-            raise ValueError(
-                f"{name}: auth 'none' is for loopback only (bind is {bind!r}); use 'basic'"
-            )
-        login = GeneratedSecret(self._child("login"), opts=self._opts())
+        _check(name, auth, bind, args)
+        tls, self_signed = args.get("tls"), args.get("self_signed", False)
+        host = _public_host(bind, args.get("hosts", []), own_certificate=bool(tls))
+
+        # In every mode, since what is protected cannot be taken away: a mode may be left and come back to. The
+        # passwords of further users are not protected: who is taken out of the settings is gone.
+        names = [args.get("username", "mlflow"), *args.get("users", [])]
+        logins = [
+            GeneratedSecret(self._child("login"), opts=self._opts()),
+            *(
+                GeneratedSecret(self._child(f"login-{user}"), opts=self._opts(protect=False))
+                for user in names[1:]
+            ),
+        ]
         salt = GeneratedSecret(self._child("salt"), opts=self._opts())
-        username = args.get("username", "mlflow")
-        self.password = pulumi.Output.secret(login.value)
-        contents: dict[str, pulumi.Input[str]] = {
-            "nginx.conf": pulumi.Output.from_input(tracking["internal_url"]).apply(
-                lambda url: proxy.render_nginx(
-                    proxy.ProxySettings(
-                        listen_port=PORT,
-                        upstream_host=urls.host_of(url),
-                        upstream_port=urls.port_of(url),
-                        auth=auth.value,
-                        htpasswd_path=f"{FILES_PATH}/{HTPASSWD}",
-                    )
-                )
+        session = GeneratedSecret(self._child("session"), opts=self._opts())
+        made = GeneratedCertificate(
+            self._child("certificate"),
+            self._deployment,
+            [urls.url_host(bind), host, *args.get("hosts", [])],
+            self._opts(),
+        )
+        self.password = pulumi.Output.secret(logins[0].value)
+        basic = auth is AuthMode.BASIC
+        known: pulumi.Output[dict[str, str]] = pulumi.Output.all(
+            **{user: login.value for user, login in zip(names, logins, strict=True)}
+        )
+        self.passwords = pulumi.Output.secret(known if basic else pulumi.Output.from_input({}))
+        self.ca = made.ca if self_signed and not tls else pulumi.Output.from_input("")
+
+        contents: dict[str, pulumi.Input[str]] = {}
+        if tls:
+            contents |= {CERTIFICATE: tls["certificate"], KEY: tls["key"]}
+        elif self_signed:
+            contents |= {CERTIFICATE: made.certificate, KEY: made.key}
+        secure = CERTIFICATE in contents
+        if basic:
+            contents[HTPASSWD] = pulumi.Output.all(known, salt.value).apply(
+                lambda given: _htpasswd(*given)
             )
-        }
-        if auth is AuthMode.BASIC:
-            contents[HTPASSWD] = pulumi.Output.all(login.value, salt.value).apply(
-                lambda known: proxy.htpasswd_line(username, *known)
-            )
-        files = self._files(contents, args["image"], UID)
+        login_service = self._login_service(args, session.value, secure=secure)
+        contents["nginx.conf"] = pulumi.Output.all(
+            tracking["internal_url"], login_service, tracking.get("proxy_secret", "")
+        ).apply(lambda given: proxy.render_nginx(_settings(auth, args, secure, *given)))
         healthy = self._run(
             container.ContainerSpec(
                 image=args["image"],
@@ -98,29 +159,119 @@ class DockerAuthProxy(container.DockerComponent):
                 command=["-e", "stderr", "-c", f"{FILES_PATH}/nginx.conf"],
                 user=f"{UID}:{UID}",
                 network=args["network"],
+                shared_network=args.get("shared_network"),
                 alias=self._role,
-                files=files,
-                health=container.Health(
-                    [
-                        "curl",
-                        "-fsS",
-                        "-o",
-                        "/dev/null",
-                        f"http://127.0.0.1:{PORT}{proxy.HEALTH_PATH}",
-                    ]
-                ),
+                files=self._files(contents, args["image"], UID),
+                health=container.Health(_health(secure=secure)),
                 memory_mb=args.get("memory_mb", 128),
                 ports=[docker.ContainerPortArgs(internal=PORT, external=port, ip=bind)],
             ),
         )
-        url = f"http://{urls.url_host(bind)}:{port}"
+        scheme = "https" if secure else "http"
         self.endpoint = TrackingEndpoint(
             component=name,
             reach=["host"] if urls.is_loopback(bind) else ["public"],
-            internal_url=f"http://{self._physical()}:{PORT}",
-            public_url=container.once(healthy, url),
+            internal_url=f"{scheme}://{self._physical()}:{PORT}",
+            public_url=container.once(healthy, f"{scheme}://{host}:{port}"),
             health_path=proxy.HEALTH_PATH,
             ready_path=tracking["ready_path"],
             auth_mode=auth.value,
         )
         self.register_outputs({"endpoint": self.endpoint})
+
+    def _login_service(
+        self, args: DockerAuthProxyArgs, session: pulumi.Input[str], *, secure: bool
+    ) -> pulumi.Input[str]:
+        """Host name of oauth2-proxy, or nothing where no provider is asked."""
+        provider, image = args.get("oidc"), args.get("oidc_image")
+        if AuthMode(args.get("auth", AuthMode.BASIC.value)) not in _BY_PROVIDER:
+            return ""
+        if not provider or not image:
+            raise ValueError(
+                f"{self._logical_name}: {args.get('auth')!r} needs 'oidc' and 'oidc_image'"
+            )
+        service = oidc.DockerOidc(
+            self._child("oidc"),
+            {
+                "network": args["network"],
+                "image": image,
+                "provider": provider,
+                "cookie_secret": session,
+                "secure": secure,
+                "deployment": self._deployment,
+            },
+            self._opts(),
+        )
+        return service.host
+
+
+def _check(name: str, auth: AuthMode, bind: str, args: DockerAuthProxyArgs) -> None:
+    """Refuse what would be open to everybody, or to nobody."""
+    if auth is AuthMode.NONE and not urls.is_loopback(bind):
+        raise ValueError(
+            f"{name}: auth 'none' is for loopback only (bind is {bind!r}); use 'basic'"
+        )
+    tracking = args["tracking"]
+    demanded = tracking.get("auth_mode", AuthMode.NONE.value)
+    wanted = auth.value if auth in _BY_SERVER else AuthMode.NONE.value
+    if demanded != wanted:
+        raise ValueError(
+            f"{name}: auth {auth.value!r} needs a server with auth {wanted!r}, and {tracking['component']} has "
+            f"{demanded!r}; give both the same"
+        )
+    if auth is AuthMode.OIDC_MLFLOW and "proxy_secret" not in tracking:
+        raise ValueError(
+            f"{name}: auth {auth.value!r} needs the proxy_secret of {tracking['component']}"
+        )
+    if args.get("tls") and args.get("self_signed"):
+        raise ValueError(f"{name}: 'tls' and 'self_signed' exclude one another; give one")
+    names = [args.get("username", "mlflow"), *args.get("users", [])]
+    twice = sorted({user for user in names if names.count(user) > 1})
+    if twice:
+        raise ValueError(f"{name}: users: must not be named twice (got {', '.join(twice)})")
+
+
+def _public_host(bind: str, hosts: Sequence[str], *, own_certificate: bool) -> str:
+    """The host of the URL that people use. A certificate of one's own is for names, not for loopback."""
+    if hosts and (own_certificate or not urls.is_loopback(bind)):
+        return urls.url_host(hosts[0])
+    return urls.url_host(bind)
+
+
+def _settings(
+    auth: AuthMode,
+    args: DockerAuthProxyArgs,
+    secure: bool,
+    upstream: str,
+    login_service: str,
+    proxy_secret: str,
+) -> proxy.ProxySettings:
+    return proxy.ProxySettings(
+        listen_port=PORT,
+        upstream_host=urls.host_of(upstream),
+        upstream_port=urls.port_of(upstream),
+        auth=auth.value,
+        htpasswd_path=f"{FILES_PATH}/{HTPASSWD}",
+        oidc_host=login_service,
+        oidc_port=oidc.PORT,
+        proxy_secret=proxy_secret,
+        certificate_path=f"{FILES_PATH}/{CERTIFICATE}" if secure else "",
+        key_path=f"{FILES_PATH}/{KEY}" if secure else "",
+        # Never with a certificate that browsers do not know by themselves: it could not be clicked away any more.
+        hsts=bool(args.get("tls")),
+        rate_limit=args.get("rate_limit", 0),
+        cache=args.get("cache", True),
+        multipart=args.get("multipart", False),
+    )
+
+
+def _htpasswd(passwords: Mapping[str, str], salt: str) -> str:
+    lines = [proxy.htpasswd_line(user, password, salt) for user, password in passwords.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _health(*, secure: bool) -> list[str]:
+    """Whether nginx itself answers; the certificate is for another name than this one."""
+    certificate, scheme = (["--insecure"], "https") if secure else ([], "http")
+    url = f"{scheme}://127.0.0.1:{PORT}{proxy.HEALTH_PATH}"
+    return ["curl", "-fsS", "-o", "/dev/null", *certificate, url]

@@ -1,5 +1,6 @@
 """The command line `pulumi-mlflow`: what a person does with a stack beside `pulumi up`."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +12,23 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from . import containers, local, state
 from . import down as down_module
 from . import dump as dump_module
 from . import env as env_module
-from . import state
+from . import import_compose as import_compose_module
+from . import import_data as import_data_module
+from . import import_mlruns as import_mlruns_module
+from . import migrate_artifacts as migrate_artifacts_module
+from . import migrate_database as migrate_database_module
+from . import users as users_module
 from . import verify as verify_module
 from .errors import OpsError
-from .stack import FrontDoor, Stack, find_project
+from .stack import TOKEN, FrontDoor, Stack, find_project
 
 app = typer.Typer(
     help="Work with an MLflow stack that `pulumi up` has made.",
@@ -30,6 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+users = typer.Typer(help="Say who may log in to a stack.", no_args_is_help=True)
+app.add_typer(users, name="users")
+
 _progress = Console(stderr=True)
 _STYLES = {
     verify_module.Result.PASSED: "green",
@@ -38,8 +49,22 @@ _STYLES = {
     verify_module.Result.NOT_APPLICABLE: "dim",
 }
 
+_ROLE_STYLES = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_magenta")
+
+Role = Annotated[
+    str | None,
+    typer.Option("--role", help="One part alone: tracking, database, artifacts, proxy, …"),
+]
 StackName = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+UserName = Annotated[str, typer.Argument(help="Login name.")]
+RunUp = Annotated[bool, typer.Option("--yes", help="Run `up` too, where it takes one.")]
+Show = Annotated[
+    bool, typer.Option("--show", help="Print the password even if this is no terminal.")
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--output", help="File for the password, mode 0600.")
+]
 
 
 @app.command()
@@ -51,9 +76,26 @@ def info(stack: StackName) -> None:
 
 
 @app.command()
-def env(stack: StackName) -> None:
-    """Print shell lines for eval that make MLflow's client use the stack; the password is among them."""
-    for line in env_module.export_lines(_stack(stack).outputs().front_door):
+def env(
+    stack: StackName,
+    form: Annotated[
+        env_module.Format, typer.Option("--format", help="For eval in a shell, or a dotenv file.")
+    ] = env_module.Format.SHELL,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File to write, mode 0600; else it is printed.")
+    ] = None,
+) -> None:
+    """Print what makes MLflow's client use the stack, for eval or as a dotenv file; passwords are among it."""
+    found = _stack(stack)
+    door = found.outputs().front_door
+    lines = env_module.lines(door, form, env_module.write_ca(found, door))
+    if hint := env_module.token_hint(door):
+        typer.echo(hint, err=True)
+    if output is not None:
+        env_module.write(output, lines)
+        typer.echo(f"{output}: {len(lines)} lines, secrets included", err=True)
+        return
+    for line in lines:
         typer.echo(line)
 
 
@@ -62,14 +104,28 @@ def verify(
     stack: Annotated[str | None, typer.Option("--stack", "-s", help="Name of the stack.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="Any server instead of a stack.")] = None,
     username: Annotated[str | None, typer.Option(help="With --tracking-uri: who logs in.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every route in every spelling too: a minute.")
+    ] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="All of --full, and 1.2 GB up and down.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="File to write the outcomes to, as JSON.")
+    ] = None,
 ) -> None:
     """Send a real training run through the front door and back, and check who is refused.
 
-    With --tracking-uri and --username, the password is read from MLFLOW_TRACKING_PASSWORD.
+    With --tracking-uri and --username, the password is read from MLFLOW_TRACKING_PASSWORD; where people log in at an
+    identity provider, the token from MLFLOW_TRACKING_TOKEN.
     """
     door = _front_door(stack, tracking_uri, username)
+    levels = verify_module.Level
+    level = levels.LARGE if large else levels.FULL if full else levels.QUICK
     with _status(f"verifying {door.tracking_uri}") as show:
-        outcomes = verify_module.verify(door, show)
+        outcomes = verify_module.verify(door, show, level)
+    if report is not None:
+        report.write_text(verify_module.report(outcomes))
     _print_outcomes(outcomes, Text(door.tracking_uri))
     if not verify_module.succeeded(outcomes):
         raise typer.Exit(1)
@@ -130,6 +186,247 @@ def restore(
     typer.echo(f"stack {stack}: restored from {source} ({len(manifest.files)} files)")
 
 
+@app.command("migrate-artifacts")
+def migrate_artifacts(
+    stack: StackName,
+    copied: Annotated[
+        bool, typer.Option("--copied", help="You have copied them yourself: switch only.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Move all artifacts to the store that the stack file now names, and compare them by SHA-256.
+
+    The server is stopped meanwhile. Run again, it goes on where it was interrupted. With the old settings put back, it
+    goes back.
+    """
+    found = _stack(stack)
+    # Lines, since Pulumi's own output comes between them.
+    moved = migrate_artifacts_module.migrate_artifacts(
+        found,
+        lambda plan: _confirm(f"{plan}: stop the server and move?", yes=yes),
+        lambda step: _progress.print(Text(f"moving the artifacts of stack {stack}: {step}")),
+        copied=copied,
+    )
+    typer.echo(f"stack {stack}: {moved.said}")
+    if moved.left:
+        typer.echo(
+            f"The old artifacts stay in volume {moved.left} until you remove it: docker volume rm {moved.left}"
+        )
+
+
+@app.command("migrate-database")
+def migrate_database(stack: StackName, yes: Yes = False) -> None:
+    """Move all runs and models to the database that the stack file now names; the server is stopped meanwhile.
+
+    Run again, it goes on where it was interrupted. With the old settings put back, it goes back.
+    """
+    found = _stack(stack)
+    # Lines, since Pulumi's own output comes between them.
+    moved = migrate_database_module.migrate_database(
+        found,
+        lambda plan: _confirm(f"{plan}: stop the server and move?", yes=yes),
+        lambda step: _progress.print(Text(f"moving the database of stack {stack}: {step}")),
+    )
+    if moved.back:
+        typer.echo(f"stack {stack}: back on the old database; nothing was moved")
+        return
+    table = Table("Table", "Rows", title=Text("Read back in the new database, and equal"))
+    for name, rows in moved.rows.items():
+        if rows:
+            table.add_row(Text(name), str(rows))
+    Console().print(table)
+    for volume in moved.left:
+        typer.echo(
+            f"The old data stays in volume {volume} until you remove it: docker volume rm {volume}"
+        )
+
+
+@app.command()
+def ps(stack: StackName) -> None:
+    """Show the stack's parts: health, uptime, memory, CPU, restarts, ports. Exit code 1 if one is not well."""
+    found = _stack(stack)
+    with _status(f"looking at stack {stack}"):
+        folder = _local_folder(found)
+        if folder is None:
+            rows = containers.ps(containers.find(found))
+        else:
+            rows = local.ps(folder, found.outputs().tracking_uri)
+    table = Table("Role", "Image", "State", "Up", "Memory", "CPU", "Restarts", "Published")
+    for row in rows:
+        state_text = Text(row.state, style="green" if row.well else "bold red")
+        cells = (row.uptime, row.memory, row.cpu, row.restarts, row.ports)
+        table.add_row(Text(row.role), Text(row.image), state_text, *(Text(cell) for cell in cells))
+    _wide().print(table)
+    if not all(row.well for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    stack: StackName,
+    role: Role = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each part.")] = 100,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Show the engine's times.")
+    ] = False,
+) -> None:
+    """Show what the stack's parts have written, in order of time."""
+    found = _stack(stack)
+    folder = _local_folder(found)
+    if folder is None:
+        lines = containers.logs(containers.find(found, role), tail=tail, follow=follow)
+    else:
+        lines = local.logs(folder, role, tail=tail, follow=follow)
+    console = Console(highlight=False, soft_wrap=True)
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        for line in lines:
+            style = _ROLE_STYLES[sum(line.role.encode()) % len(_ROLE_STYLES)]
+            moment = f"{line.time} " if timestamps and line.time else ""
+            console.print(Text.assemble((f"{line.role:<10} | ", style), moment, line.text))
+
+
+@app.command()
+def shell(
+    stack: StackName,
+    role: Role = "tracking",
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="Instead of a shell: program and arguments, after --."),
+    ] = None,
+) -> None:
+    """Open a shell in a container of the stack, as the container's own user."""
+    found = _stack(stack)
+    folder = _local_folder(found)
+    if folder is not None:
+        raise OpsError(
+            f"stack '{stack}' is local: it has no containers. Its logs and configuration are in {folder}, its data "
+            "beside it"
+        )
+    found_containers = containers.find(found, role)
+    running = [c for c in found_containers if c.status == "running"]
+    raise typer.Exit(containers.shell((running or found_containers)[0], command or ["/bin/sh"]))
+
+
+@app.command("import-compose")
+def import_compose(
+    file: Annotated[Path, typer.Argument(help="Compose file of an MLflow deployment.")],
+    stack: Annotated[str, typer.Option("--stack", "-s", help="Name of the new stack.")] = "compose",
+    env_file: Annotated[
+        Path | None,
+        typer.Option("--env-file", help="What fills in its variables; default: .env beside it."),
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", help="As in docker compose; may be repeated.")
+    ] = None,
+    with_data: Annotated[
+        bool,
+        typer.Option("--with-data", help="Copy runs and artifacts into the stack, which is up."),
+    ] = False,
+    database_at: Annotated[
+        str | None, typer.Option(help="host:port of the old database, if it is not found.")
+    ] = None,
+    store_at: Annotated[
+        str | None, typer.Option(help="URL of the old artifact store, if it is not found.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Write a stack's file from a compose file, and say what could not be taken. No secret is written.
+
+    With --with-data, after `up`: copy every row and every object of the old deployment, compared by hash.
+    """
+    found = _stack(stack)
+    imported = import_compose_module.read(file, env_file, profile or ())
+    if with_data:
+        _confirm(f"Replace all runs and models of stack '{stack}' by those of {file}?", yes=yes)
+        with _status(f"importing into stack {stack}") as show:
+            done = import_data_module.import_data(
+                found, imported, show, database_at=database_at, store_at=store_at
+            )
+        for line in done:
+            typer.echo(line)
+        return
+    target, mended = import_compose_module.write(found.project, stack, imported)
+    for place, key in imported.mapped.taken:
+        typer.echo(f"{place} → mlflow:{key}")
+    left = [f"changed  {line}" for line in mended]
+    left += [f"not so   {finding}" for finding in imported.mapped.findings]
+    for line in left:
+        typer.echo(line.replace("-s STACK", f"-s {stack}"), err=True)
+    typer.echo(f"{target}: {len(imported.mapped.taken)} settings; {len(left)} to look at above")
+    typer.echo(f"Next: make setup STACK={stack}, then {found.up_command}")
+
+
+@app.command("import-mlruns")
+def import_mlruns(
+    folder: Annotated[Path, typer.Argument(help="./mlruns, or the folder that it is in.")],
+    stack: StackName,
+) -> None:
+    """Copy a folder of MLflow's file store into the running server. A second import brings only what is new."""
+    found = _stack(stack)
+    door = found.running()[0].front_door
+    environment = env_module.variables(door, env_module.write_ca(found, door))
+    with _bar(f"importing into stack {stack}") as progress:
+        report = import_mlruns_module.import_mlruns(folder, door, environment, progress)
+    for line in report.left:
+        typer.echo(f"not taken  {line}", err=True)
+    for title, numbers in (("Imported", report.taken), ("Was there", report.known)):
+        said = ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
+        typer.echo(f"{title}: {said or 'nothing'}")
+
+
+@users.command("list")
+def list_users(stack: StackName) -> None:
+    """Show who may log in."""
+    table = Table("User", "Role")
+    for user in users_module.directory(_stack(stack), run_up=False).users():
+        table.add_row(Text(user.name), Text(user.role))
+    Console().print(table)
+
+
+@users.command()
+def add(
+    name: UserName,
+    stack: StackName,
+    yes: RunUp = False,
+    show: Show = False,
+    output: PasswordFile = None,
+) -> None:
+    """Let somebody in, with a password that is made and shown once."""
+    _require_reader(show=show, output=output)
+    _report(users_module.directory(_stack(stack), run_up=yes).add(name), output)
+
+
+@users.command()
+def remove(name: UserName, stack: StackName, yes: RunUp = False) -> None:
+    """Let somebody in no more; their runs and models stay."""
+    _report(users_module.directory(_stack(stack), run_up=yes).remove(name))
+
+
+@users.command()
+def rotate(
+    name: UserName, stack: StackName, show: Show = False, output: PasswordFile = None
+) -> None:
+    """Give somebody a new password; `up` runs where the stack's state holds it."""
+    _require_reader(show=show, output=output)
+    _report(users_module.directory(_stack(stack), run_up=True).rotate(name), output)
+
+
+@users.command()
+def permit(
+    name: UserName,
+    experiment: Annotated[str, typer.Argument(help="Its name or number.")],
+    permission: Annotated[
+        str,
+        typer.Argument(help=f"{', '.join(users_module.GRANTS)}; {users_module.NO_GRANT}: none."),
+    ],
+    stack: StackName,
+) -> None:
+    """Say what a user may do with an experiment, with `auth: mlflow`."""
+    found = users_module.directory(_stack(stack), run_up=False)
+    _report(found.permit(name, experiment, permission))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an expected error is one line, without a traceback.
 
@@ -141,6 +438,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OpsError as error:
         print(f"pulumi-mlflow: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _require_reader(*, show: bool, output: Path | None) -> None:
+    """A new password goes to somebody who asked for it, not into the log of a job."""
+    if not (show or output or sys.stdout.isatty()):
+        raise OpsError(
+            "the new password has nowhere to go: this is no terminal; --show or --output FILE"
+        )
+    if output is not None:
+        env_module.write(output, [])
+
+
+def _report(change: users_module.Change, output: Path | None = None) -> None:
+    typer.echo(change.said, err=change.password is not None)
+    if change.password is None:
+        return
+    if output is None:
+        typer.echo(change.password)
+    else:
+        env_module.write(output, [change.password])
+        typer.echo(f"{output}: the password", err=True)
+
+
+def _local_folder(stack: Stack) -> Path | None:
+    """The folder of a local stack's server; None for other stacks. Those show their containers while `up` fails too."""
+    with contextlib.suppress(OpsError):
+        if containers.find(stack):
+            return None
+    outputs = stack.outputs()
+    return Path(outputs.ops["server_folder"]) if outputs.runtime == "local" else None
 
 
 def _stack(name: str) -> Stack:
@@ -155,7 +482,10 @@ def _front_door(stack: str | None, tracking_uri: str | None, username: str | Non
     # Never an argument, which would be in the list of processes.
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD")
     if username is None:
-        return FrontDoor(tracking_uri=tracking_uri.rstrip("/"))
+        token = os.environ.get(TOKEN)
+        return FrontDoor(
+            tracking_uri=tracking_uri.rstrip("/"), token=SecretStr(token) if token else None
+        )
     if not password:
         raise OpsError("verify: --username needs the password in MLFLOW_TRACKING_PASSWORD")
     return FrontDoor(
@@ -171,6 +501,40 @@ def _status(title: str) -> Iterator[Callable[[str], None]]:
         return
     with _progress.status(Text(title)) as live:
         yield lambda step: live.update(Text(f"{title}: {step}"))
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal; a line for each step elsewhere."""
+    if not _progress.is_terminal:
+        said = ""
+
+        def say(done: int, total: int, step: str) -> None:
+            nonlocal said
+            if step != said:
+                _progress.print(Text(f"{title}: {step} ({done} of {total})"), soft_wrap=True)
+            said = step
+
+        yield say
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_progress) as live:
+        task = live.add_task(title, total=None)
+
+        def update(done: int, total: int, step: str) -> None:
+            live.update(task, completed=done, total=total or None, description=f"{title}: {step}")
+
+        yield update
+
+
+def _wide() -> Console:
+    """Standard output, without line breaks in a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _print_outcomes(outcomes: list[verify_module.Outcome], title: Text) -> None:

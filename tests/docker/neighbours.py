@@ -1,0 +1,128 @@
+"""What a stack did not make and uses: a database server, a bucket, an identity provider."""
+
+import contextlib
+import ipaddress
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import boto3
+import docker
+from botocore.config import Config
+from docker.models.containers import Container
+from tests.docker.identity import Issuer, issuer
+from tests.docker.matrix import Place
+from tests.docker.stack import DEPLOYMENT, DockerStack, sweep
+from tests.support import free_port, until
+
+from pulumi_mlflow.docker import artifacts
+from pulumi_mlflow.docker.files import FILES_PATH, _archive
+
+SECRET = secrets.token_hex(16)
+"""Password, access key and secret key of everything here."""
+
+
+@dataclass
+class Neighbours:
+    """Where they are.
+
+    Attributes:
+        host: this machine, for containers and for itself.
+        provider: who logs users in.
+        database_port: of PostgreSQL.
+        bucket_port: of the store.
+    """
+
+    host: str
+    provider: Issuer
+    database_port: int
+    bucket_port: int
+
+    def place(self) -> Place:
+        """Ports for one stack."""
+        return Place(
+            host=self.host,
+            port=free_port(),
+            store_port=free_port(),
+            console_port=free_port(),
+            database_port=self.database_port,
+            bucket_port=self.bucket_port,
+            issuer=self.provider.url,
+        )
+
+
+def this_machine(client: docker.DockerClient) -> str:
+    """Address of the engine's machine that containers of every network, and the machine itself, reach."""
+    bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    first = next(ipaddress.ip_network(bridge["Subnet"]).hosts())
+    return str(bridge.get("Gateway") or first)
+
+
+@contextlib.contextmanager
+def neighbours(client: docker.DockerClient, like: DockerStack) -> Iterator[Neighbours]:
+    """Start them all.
+
+    Args:
+        client: the engine.
+        like: a stack whose database and store are of the same images.
+    """
+    name = f"it{secrets.token_hex(4)}"
+    host = this_machine(client)
+    ports = free_port(), free_port()
+    try:
+        _database(client, name, like.container("database").image.id, (host, ports[0]))
+        _bucket(client, name, like.container("artifacts").image.id, (host, ports[1]))
+        with issuer(host) as provider:
+            yield Neighbours(host, provider, *ports)
+    finally:
+        sweep(client, name)
+
+
+def _database(
+    client: docker.DockerClient, name: str, image: str, published: tuple[str, int]
+) -> None:
+    container = client.containers.create(
+        image,
+        ["postgres"],
+        name=f"{name}-database",
+        environment={
+            "POSTGRES_USER": "mlflow",
+            "POSTGRES_DB": "mlflow",
+            "POSTGRES_PASSWORD_FILE": f"{FILES_PATH}/password",
+        },
+        ports={"5432/tcp": published},
+        labels={DEPLOYMENT: name},
+    )
+    container.put_archive(FILES_PATH, _archive({"password": SECRET}, 999))
+    container.start()
+    ready = ["psql", "-U", "mlflow", "-d", "mlflow", "-h", "127.0.0.1", "-c", "SELECT 1"]
+    until(lambda: _succeeds(container, ready, PGPASSWORD=SECRET), 60)
+
+
+def _bucket(client: docker.DockerClient, name: str, image: str, published: tuple[str, int]) -> None:
+    program = artifacts.store_program("versitygw")
+    container = client.containers.create(
+        image,
+        program.command,
+        name=f"{name}-bucket",
+        environment=program.environment,
+        ports={f"{artifacts.PORT}/tcp": published},
+        labels={DEPLOYMENT: name},
+    )
+    files = artifacts.store_files("versitygw", SECRET, SECRET)
+    container.put_archive(FILES_PATH, _archive({k: str(v) for k, v in files.items()}, 10001))
+    container.start()
+    host, port = published
+    store = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id=SECRET,
+        aws_secret_access_key=SECRET,
+        config=Config(signature_version="s3v4", retries={"max_attempts": 1}),
+    )
+    until(lambda: store.create_bucket(Bucket="mlflow"), 60)
+
+
+def _succeeds(container: Container, command: list[str], **environment: str) -> bool:
+    return bool(container.exec_run(command, environment=environment).exit_code == 0)

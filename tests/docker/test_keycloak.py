@@ -1,0 +1,161 @@
+"""Logins at a real Keycloak: its own login page, and its own tokens."""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+from tests.docker.door import door
+from tests.support import FULL, ROOT, free_port
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not FULL, reason="Keycloak takes minutes to start; FULL=1 runs it"),
+]
+
+PASSWORD = "sentinel-password"
+SECRET = "sentinel-client-secret"
+PROXY_SECRET = "sentinelproxysecret0123456789"
+API = "/api/2.0/mlflow/experiments/search"
+
+
+def mapper(kind, **config):
+    shown = {"access.token.claim": "true", "id.token.claim": "true"}
+    protocol = {"protocol": "openid-connect", "protocolMapper": kind}
+    return {"name": kind, **protocol, "config": {**shown, **config}}
+
+
+def client_of(name, *mappers):
+    return {
+        "clientId": name,
+        "secret": SECRET,
+        "redirectUris": ["http://127.0.0.1:*"],
+        "directAccessGrantsEnabled": True,
+        "attributes": {"pkce.code.challenge.method": "S256"},
+        "protocolMappers": list(mappers),
+    }
+
+
+GROUPS = mapper("oidc-group-membership-mapper", **{"claim.name": "groups", "full.path": "false"})
+AUDIENCE = mapper("oidc-audience-mapper", **{"included.client.audience": "mlflow"})
+
+
+def user(name, *groups):
+    return {
+        "username": name,
+        "email": f"{name}@example.com",
+        "emailVerified": True,
+        "enabled": True,
+        "firstName": name,
+        "lastName": name,
+        "groups": [f"/{group}" for group in groups],
+        "credentials": [{"type": "password", "value": PASSWORD, "temporary": False}],
+    }
+
+
+REALM = {
+    "realm": "ml",
+    "enabled": True,
+    "sslRequired": "none",
+    "groups": [{"name": "ml-team"}, {"name": "guests"}],
+    "users": [user("ada", "ml-team"), user("eve", "guests")],
+    # The second one's tokens are for no client of ours: it has no audience mapper.
+    "clients": [client_of("mlflow", GROUPS, AUDIENCE), client_of("other", GROUPS)],
+}
+
+
+def keycloak(folder, address, port):
+    """Start one, with its data in memory; the process, once the realm is there."""
+    found = subprocess.run(
+        [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "keycloak"],
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout.split()[-1]
+    shutil.copytree(found, folder, symlinks=True)
+    admin = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
+    listen = [f"--http-host={address}", f"--http-port={port}"]
+    with (folder / "test.log").open("w") as log:
+        return subprocess.Popen(
+            [folder / "bin" / "kc.sh", "start-dev", "--db=dev-mem", *listen],
+            env={**os.environ, **admin},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def admin_token(url, deadline):
+    form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin"}
+    while True:
+        try:
+            answer = requests.post(
+                f"{url}/realms/master/protocol/openid-connect/token",
+                data={**form, "password": PASSWORD},
+                timeout=20,
+            )
+            return answer.json()["access_token"]
+        except (requests.RequestException, KeyError, ValueError):
+            assert time.monotonic() < deadline, "Keycloak did not start"
+            time.sleep(1)
+
+
+def log_in(session, url, name):
+    """By the form of Keycloak's own page."""
+    browser = {"Accept": "text/html"}
+    form = session.get(url, headers=browser, timeout=60)
+    action = html.unescape(re.search(r'<form[^>]* action="([^"]+)"', form.text)[1])
+    data = {"username": name, "password": PASSWORD}
+    return session.post(action, data=data, headers=browser, timeout=60)
+
+
+def test_browser_and_token(client, tmp_path):
+    with door(client) as gate:
+        port = free_port()
+        url = f"http://{gate.gateway}:{port}"
+        issuer = f"{url}/realms/ml"
+        process = keycloak(tmp_path / "keycloak", gate.gateway, port)
+        try:
+            bearer = {"Authorization": f"Bearer {admin_token(url, time.monotonic() + 400)}"}
+            made = requests.post(f"{url}/admin/realms", json=REALM, headers=bearer, timeout=60)
+            assert made.status_code == 201, made.text
+            gate.start_oidc(issuer=issuer, client_secret=SECRET, allowed_groups=["ml-team"])
+            gate.start(auth="oidc-mlflow", proxy_secret=PROXY_SECRET)
+
+            session = requests.Session()
+            page = log_in(session, f"{gate.url}/?o=1", "ada")
+            assert (page.status_code, page.url) == (200, f"{gate.url}/?o=1")
+            assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
+            assert gate.behind.last.header("X-Mlflow-Groups") == "ml-team"
+            gate.behind.seen.clear()
+            assert log_in(requests.Session(), gate.url, "eve").status_code == 403
+            assert not gate.behind.seen
+
+            def token(name, of="mlflow"):
+                form = {"grant_type": "password", "username": name, "password": PASSWORD}
+                answer = requests.post(
+                    f"{issuer}/protocol/openid-connect/token",
+                    data={**form, "client_id": of, "client_secret": SECRET, "scope": "openid"},
+                    timeout=60,
+                )
+                return answer.json()["access_token"]
+
+            def ask(given):
+                headers = {"Authorization": f"Bearer {given}"}
+                return requests.get(gate.url + API, headers=headers, timeout=20).status_code
+
+            assert ask(token("ada")) == 200
+            assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
+            assert [ask(token("eve")), ask(token("ada", "other"))] == [401, 401]
+            assert ask(admin_token(url, time.monotonic() + 60)) == 401
+            assert "sentinel" not in gate.logs()
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(60)

@@ -1,0 +1,228 @@
+"""Every kind of stack does all that is in the list of behaviours, and stays as it was made.
+
+Two stacks at a time are brought up from their settings alone. Each is switched through its cells by `up`: that keeps
+all runs. What came out is written to .state/conformance.json; docs/matrix.py makes the table in the docs of it.
+"""
+
+import datetime as dt
+import json
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pytest
+from tests.docker import matrix
+from tests.docker.matrix import Cell
+from tests.docker.neighbours import SECRET, neighbours
+from tests.docker.stack import DockerStack
+from tests.support import FULL, ROOT
+
+from pulumi_mlflow.ops.stack import FrontDoor, StackOutputs
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
+
+REPORT = ROOT / ".state" / "conformance.json"
+CELLS = matrix.everything() if FULL else matrix.usual()
+SIDE_BY_SIDE = 2
+
+THOROUGH = {matrix.TOUR[0]: "--large" if FULL else "--full", matrix.TOUR[1]: "--full"}
+"""Cells in which more than the quick behaviours are proved: one login of nginx's, one of MLflow's."""
+
+
+@dataclass
+class Proof:
+    """What a cell has shown."""
+
+    cell: Cell
+    outcomes: list[dict[str, Any]]
+    changed_again: str
+    """What a second `up` or a refresh would have changed; empty if nothing."""
+    lost: list[str]
+    """Runs and artifacts of the cells before it that are not there any more."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def proofs(client, request, tmp_path_factory):
+    """Cell → what is becoming known of it, for the cells whose tests were selected."""
+    tests = [item for item in request.session.items if item.path == request.path]
+    cells = [item.callspec.params["cell"] for item in tests if hasattr(item, "callspec")]
+    found: dict[Cell, Future[Proof]] = {cell: Future() for cell in cells}
+    homes = list(matrix.by_stack(cells).values())
+    # Of the tour; what the other stacks use and did not make is of its images.
+    first = DockerStack(client, tmp_path_factory.mktemp("matrix") / "project")
+    stopped = threading.Event()
+    started = time.monotonic()
+    try:
+        first.up()
+        with neighbours(client, first) as there, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            tours = [
+                pool.submit(
+                    tour,
+                    first if cells[0].home == matrix.TOUR[0].home else None,
+                    lambda: DockerStack(client, tmp_path_factory.mktemp("matrix") / "project"),
+                    cells,
+                    there,
+                    found,
+                    stopped,
+                )
+                for cells in homes
+            ]
+            try:
+                yield found
+                for ended in tours:
+                    ended.result()
+            finally:
+                stopped.set()
+    finally:
+        first.close()
+    write_report([f.result() for f in found.values() if f.done() and not f.exception()], started)
+
+
+def tour(stack, make, cells, there, found, stopped):
+    """Switch one stack through its cells; what goes wrong belongs to the cell where it did."""
+    own = stack is None
+    place, earlier = there.place(), {}
+    try:
+        stack = make() if own else stack
+        for cell in cells:
+            if stopped.is_set():
+                return
+            try:
+                found[cell].set_result(prove(stack, cell, there, place, earlier))
+            except BaseException as error:  # noqa: BLE001, it is raised in the test of that cell
+                found[cell].set_exception(error)
+    finally:
+        for cell in cells:
+            if not found[cell].done():
+                found[cell].set_exception(RuntimeError("its stack was not made"))
+        if own and stack is not None:
+            stack.close()
+
+
+def prove(stack, cell, there, place, earlier):
+    """Bring a stack into one state, and try everything there."""
+    seconds = {}
+
+    def timed(name, command):
+        started = time.monotonic()
+        try:
+            return command()
+        finally:
+            seconds[name] = round(time.monotonic() - started, 1)
+
+    use(stack, cell, place)
+    timed("up", stack.up)
+    token = {"MLFLOW_TRACKING_TOKEN": there.provider.token(exp=int(time.time()) + 3600)}
+    report = stack.folder / "report.json"
+    arguments = [THOROUGH[cell]] if cell in THOROUGH else []
+    said = timed(
+        "verify",
+        lambda: stack.run(
+            "pulumi-mlflow",
+            "verify",
+            "--stack",
+            stack.stack,
+            "--report",
+            str(report),
+            *arguments,
+            ok=None,
+            seconds=900,
+            **token,
+        ),
+    )
+    assert report.exists(), said
+    outcomes = json.loads(report.read_text())["outcomes"]
+    report.unlink()
+    door = front_door(stack, token)
+    lost = [what for what in earlier.values() for what in missing(door, cell, *what)]
+    earlier[cell] = (cell, runs_of(door))
+    changed = timed(
+        "again",
+        lambda: stack.pulumi(
+            "up", "--yes", "--skip-preview", "--expect-no-changes", "--diff", ok=None
+        ),
+    )
+    refreshed = timed(
+        "refresh",
+        lambda: stack.pulumi(
+            "refresh", "--yes", "--skip-preview", "--expect-no-changes", "--diff", ok=None
+        ),
+    )
+    changes = "".join(
+        text
+        for text in (changed, refreshed)
+        if "no changes were expected" in text or "error:" in text
+    )
+    return Proof(cell, outcomes, changes, lost, seconds)
+
+
+def use(stack, cell, place):
+    """Write a cell's settings into the stack's file."""
+    stack.settings = matrix.settings(cell, place)
+    if cell in THOROUGH:
+        stack.settings["access"]["rate_limit"] = (
+            0  # thousands of requests, which would only be slowed down
+        )
+    stack.configure(stack.settings)
+    if needed := matrix.secrets(cell, SECRET):
+        pairs = [
+            word for key, value in needed.items() for word in ("--secret", f"mlflow:{key}={value}")
+        ]
+        stack.pulumi("config", "set-all", *pairs)
+
+
+def front_door(stack, token) -> FrontDoor:
+    outputs = StackOutputs.model_validate(stack.outputs())
+    door = outputs.front_door
+    return (
+        door.model_copy(update={"token": token["MLFLOW_TRACKING_TOKEN"]})
+        if door.wants_token
+        else door
+    )
+
+
+def runs_of(door) -> set[str]:
+    """All runs of the experiments that `verify` makes."""
+    with door.session() as session:
+        base = f"{door.tracking_uri}/api/2.0/mlflow"
+        every = session.post(
+            f"{base}/experiments/search", json={"max_results": 100}, timeout=30
+        ).json()
+        ids = [e["experiment_id"] for e in every["experiments"]]
+        body = {"experiment_ids": ids, "max_results": 1000}
+        found = session.post(f"{base}/runs/search", json=body, timeout=60).json()
+    return {run["info"]["run_id"] for run in found.get("runs", [])}
+
+
+def missing(door, cell, then, runs):
+    """What an earlier cell of the stack had, and this one has not."""
+    gone = [f"run {run_id} of {then}" for run_id in runs - runs_of(door)]
+    return [*gone, *(f"plot of {then}" for _ in () if then.way == cell.way)]
+
+
+def write_report(proved: list[Proof], started: float) -> None:
+    """Of a whole run: a selection of cells is no table."""
+    if len(proved) < len(CELLS):
+        return
+    REPORT.parent.mkdir(exist_ok=True)
+    cells = [{**asdict(p), "cell": p.cell._asdict()} for p in proved]
+    about = {
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "full": FULL,
+        "seconds": round(time.monotonic() - started),
+    }
+    REPORT.write_text(json.dumps({**about, "cells": cells}, indent=1))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_cell(proofs, cell):
+    proof = proofs[cell].result(timeout=3000)
+    print(proof.seconds)
+    failed = [o for o in proof.outcomes if o["result"] not in {"passed", "n/a"}]
+    assert not failed, failed
+    assert proof.outcomes
+    assert not proof.lost
+    assert not proof.changed_again, proof.changed_again
