@@ -1,5 +1,6 @@
 """Logins at a real Keycloak: its own login page, and its own tokens."""
 
+import datetime as dt
 import html
 import os
 import re
@@ -13,10 +14,13 @@ import requests
 from tests.docker.door import door
 from tests.support import FULL, ROOT, free_port
 
+from pulumi_mlflow.core import certificates
+from pulumi_mlflow.docker.files import FILES_PATH
+
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not FULL, reason="Keycloak takes minutes to start; FULL=1 runs it"),
 ]
 
@@ -71,8 +75,8 @@ REALM = {
 }
 
 
-def keycloak(folder, address, port):
-    """Start one, with its data in memory; the process, once the realm is there."""
+def keycloak(folder, address, port, issued):
+    """Start one, with its data in memory; the process. It takes logins from elsewhere by TLS only."""
     found = subprocess.run(
         [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "keycloak"],
         text=True,
@@ -81,7 +85,16 @@ def keycloak(folder, address, port):
     ).stdout.split()[-1]
     shutil.copytree(found, folder, symlinks=True)
     admin = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
-    listen = [f"--http-host={address}", f"--http-port={port}"]
+    (folder / "crt").write_text(issued.certificate)
+    (folder / "key").write_text(issued.key)
+    (folder / "ca").write_text(issued.ca)
+    listen = [
+        f"--http-host={address}",
+        f"--http-port={free_port()}",
+        f"--https-port={port}",
+        f"--https-certificate-file={folder / 'crt'}",
+        f"--https-certificate-key-file={folder / 'key'}",
+    ]
     with (folder / "test.log").open("w") as log:
         return subprocess.Popen(
             [folder / "bin" / "kc.sh", "start-dev", "--db=dev-mem", *listen],
@@ -92,23 +105,24 @@ def keycloak(folder, address, port):
         )
 
 
-def admin_token(url, deadline):
+def admin_token(url, ca, deadline):
     form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin"}
+    token = f"{url}/realms/master/protocol/openid-connect/token"
     while True:
         try:
-            answer = requests.post(
-                f"{url}/realms/master/protocol/openid-connect/token",
-                data={**form, "password": PASSWORD},
-                timeout=20,
-            )
-            return answer.json()["access_token"]
-        except (requests.RequestException, KeyError, ValueError):
-            assert time.monotonic() < deadline, "Keycloak did not start"
+            data = {**form, "password": PASSWORD}
+            answer = requests.post(token, data=data, verify=ca, timeout=20)
+        except requests.RequestException as error:
+            assert time.monotonic() < deadline, f"Keycloak did not start: {error}"
             time.sleep(1)
+            continue
+        assert answer.status_code == 200, answer.text
+        return answer.json()["access_token"]
 
 
-def log_in(session, url, name):
+def log_in(session, url, name, ca):
     """By the form of Keycloak's own page."""
+    session.verify = ca
     browser = {"Accept": "text/html"}
     form = session.get(url, headers=browser, timeout=60)
     action = html.unescape(re.search(r'<form[^>]* action="([^"]+)"', form.text)[1])
@@ -119,23 +133,33 @@ def log_in(session, url, name):
 def test_browser_and_token(client, tmp_path):
     with door(client) as gate:
         port = free_port()
-        url = f"http://{gate.gateway}:{port}"
+        url = f"https://{gate.gateway}:{port}"
         issuer = f"{url}/realms/ml"
-        process = keycloak(tmp_path / "keycloak", gate.gateway, port)
+        issued = certificates.issue("test", [gate.gateway], dt.datetime.now(dt.UTC))
+        process = keycloak(tmp_path / "keycloak", gate.gateway, port, issued)
+        ca = str(tmp_path / "keycloak" / "ca")
         try:
-            bearer = {"Authorization": f"Bearer {admin_token(url, time.monotonic() + 400)}"}
-            made = requests.post(f"{url}/admin/realms", json=REALM, headers=bearer, timeout=60)
+            bearer = {"Authorization": f"Bearer {admin_token(url, ca, time.monotonic() + 900)}"}
+            made = requests.post(
+                f"{url}/admin/realms", json=REALM, headers=bearer, verify=ca, timeout=60
+            )
             assert made.status_code == 201, made.text
-            gate.start_oidc(issuer=issuer, client_secret=SECRET, allowed_groups=["ml-team"])
+            gate.start_oidc(
+                {"ca.pem": issued.ca},
+                issuer=issuer,
+                client_secret=SECRET,
+                allowed_groups=["ml-team"],
+                ca_path=f"{FILES_PATH}/ca.pem",
+            )
             gate.start(auth="oidc-mlflow", proxy_secret=PROXY_SECRET)
 
             session = requests.Session()
-            page = log_in(session, f"{gate.url}/?o=1", "ada")
+            page = log_in(session, f"{gate.url}/?o=1", "ada", ca)
             assert (page.status_code, page.url) == (200, f"{gate.url}/?o=1")
             assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
             assert gate.behind.last.header("X-Mlflow-Groups") == "ml-team"
             gate.behind.seen.clear()
-            assert log_in(requests.Session(), gate.url, "eve").status_code == 403
+            assert log_in(requests.Session(), gate.url, "eve", ca).status_code == 403
             assert not gate.behind.seen
 
             def token(name, of="mlflow"):
@@ -143,6 +167,7 @@ def test_browser_and_token(client, tmp_path):
                 answer = requests.post(
                     f"{issuer}/protocol/openid-connect/token",
                     data={**form, "client_id": of, "client_secret": SECRET, "scope": "openid"},
+                    verify=ca,
                     timeout=60,
                 )
                 return answer.json()["access_token"]
@@ -154,7 +179,7 @@ def test_browser_and_token(client, tmp_path):
             assert ask(token("ada")) == 200
             assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
             assert [ask(token("eve")), ask(token("ada", "other"))] == [401, 401]
-            assert ask(admin_token(url, time.monotonic() + 60)) == 401
+            assert ask(admin_token(url, ca, time.monotonic() + 60)) == 401
             assert "sentinel" not in gate.logs()
         finally:
             os.killpg(process.pid, 15)

@@ -40,7 +40,7 @@ class Proof:
     changed_again: str
     """What a second `up` or a refresh would have changed; empty if nothing."""
     lost: list[str]
-    """Runs and artifacts of the cells before it that are not there any more."""
+    """Runs of the cells before it that are not there any more."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -137,8 +137,8 @@ def prove(stack, cell, there, place, earlier):
     outcomes = json.loads(report.read_text())["outcomes"]
     report.unlink()
     door = front_door(stack, token)
-    lost = [what for what in earlier.values() for what in missing(door, cell, *what)]
-    earlier[cell] = (cell, runs_of(door))
+    lost = [run for then, runs in earlier.items() for run in missing(door, then, runs)]
+    earlier[cell] = runs_of(door)
     changed = timed(
         "again",
         lambda: stack.pulumi(
@@ -197,10 +197,9 @@ def runs_of(door) -> set[str]:
     return {run["info"]["run_id"] for run in found.get("runs", [])}
 
 
-def missing(door, cell, then, runs):
+def missing(door, then, runs):
     """What an earlier cell of the stack had, and this one has not."""
-    gone = [f"run {run_id} of {then}" for run_id in runs - runs_of(door)]
-    return [*gone, *(f"plot of {then}" for _ in () if then.way == cell.way)]
+    return [f"run {run_id} of {then}" for run_id in runs - runs_of(door)]
 
 
 def write_report(proved: list[Proof], started: float) -> None:

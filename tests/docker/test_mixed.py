@@ -1,6 +1,7 @@
 """examples/mixed for real: a server here with a database in Docker, and the other way round."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import secrets
@@ -93,7 +94,9 @@ def program(client, tmp_path):
 def postgresql(client):
     """As if it ran on the engine's machine: published where containers find that machine. Returns its port."""
     name, port = f"it{secrets.token_hex(4)}", free_port()
-    gateway = client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    # Some engines name the network only; the machine has its first address.
+    gateway = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
     try:
         # Our image reads the password from a file only.
         start = 'printf %s "$PASSWORD" > /tmp/pw && exec docker-entrypoint.sh postgres'

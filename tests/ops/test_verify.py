@@ -251,7 +251,7 @@ FAULTS = {
     "nested runs": swapped("/runs/search", b"child 1", b"child 2")
     | played(200, {}, "POST", "/runs/search"),
     "dataset": swapped("/runs/get", b'"digest": "', b'"digest": "0'),
-    "10 000 metrics by log_batch": swapped("/get-history", b'"step": 5000,', b'"step": 4,'),
+    "10 000 metrics by log_batch": swapped("/get-history", b'"step": 5000', b'"step": 4'),
     "concurrent clients": swapped("/get-history", b'"value": 77.0', b'"value": 76.0'),
     "trace": swapped("/traces", b"2 ", b"3 "),
     "trace by OTLP": swapped("/traces", b"greeting", b"farewell"),
@@ -262,7 +262,7 @@ FAULTS = {
     ),
     "'champion' predicts the same": played(404, {}, "GET", "/model-versions/get-download-uri"),
     "100 MB artifact down": swapped("payload.bin", b"\x00", b"\x01"),
-    "hostile names": swapped("/runs/get", "🚀".encode(), b"?"),
+    "hostile names": swapped("/runs/get", b"DROP TABLE", b"KEEP TABLE"),
     "no path out of the artifacts": {"reroute": walks_up},
     "no webhooks": played(200, {"webhook": {"webhook_id": "1"}}, "POST", "/webhooks"),
     "search finds the run": played(200, {}, "POST", "/runs/search"),
