@@ -16,9 +16,15 @@ import pytest
 import sqlalchemy as sa
 from tests.docker.stack import DEPLOYMENT, DockerStack, sweep
 from tests.docker.test_databases import built
-from tests.support import ROOT, until
+from tests.support import FULL, ROOT, until
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        not FULL, reason="FULL=1: a deployment of its own is made and copied, which takes minutes"
+    ),
+]
 
 REVISION = "0a8213491aaa"
 """Schema of MLflow 1.9: no tags of models, no inputs, no traces."""

@@ -123,12 +123,11 @@ def admin_token(url, ca, deadline):
 
 def log_in(session, url, name, ca):
     """By the form of Keycloak's own page."""
-    session.verify = ca
     browser = {"Accept": "text/html"}
-    form = session.get(url, headers=browser, timeout=60)
+    form = session.get(url, headers=browser, verify=ca, timeout=60)
     action = html.unescape(re.search(r'<form[^>]* action="([^"]+)"', form.text)[1])
     data = {"username": name, "password": PASSWORD}
-    return session.post(action, data=data, headers=browser, timeout=60)
+    return session.post(action, data=data, headers=browser, verify=ca, timeout=60)
 
 
 def test_browser_and_token(client, tmp_path):

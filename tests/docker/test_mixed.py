@@ -12,9 +12,15 @@ import mlflow
 import pytest
 from tests.docker.stack import DEPLOYMENT, check_run, log_run, sweep
 from tests.docker.test_databases import built
-from tests.support import ROOT, free_port, toolchain_environment, until
+from tests.support import FULL, ROOT, free_port, toolchain_environment, until
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        not FULL, reason="FULL=1: two programs with stacks of their own take minutes"
+    ),
+]
 
 PASSWORD = f"S3cret{secrets.token_hex(8)}"
 
