@@ -12,7 +12,7 @@ import requests
 from tests.docker.door import Door, door
 from tests.docker.identity import Issuer, issuer, log_in, new_key, sign
 
-from pulumi_mlflow.core import certificates
+from pulumi_mlflow.core import certificates, proxy
 from pulumi_mlflow.docker import files
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
@@ -105,6 +105,16 @@ def test_logout(gate):
     assert page.url == f"{gate.url}/-/logged-out"
     assert "logged out" in page.text
     assert is_refused(gate, session.get(gate.url + API, timeout=10))
+
+
+def test_program_uploads_what_is_larger_than_other_requests_may_be(gate, provider):
+    body = bytes((proxy.BODY_LIMIT_MB + 1) << 20)
+    url = f"{gate.url}/api/2.0/mlflow-artifacts/artifacts/1/a.bin"
+    answer = requests.put(url, data=body, headers=bearer(provider.token()), timeout=60)
+    assert answer.status_code == 200
+    assert gate.behind.last.size == len(body)
+    refused = requests.put(url, data=body, headers=bearer("x"), timeout=60)
+    assert refused.status_code == 401
 
 
 @pytest.mark.parametrize("audience", ["mlflow", "mlflow-sdk", ["account", "mlflow-sdk"]])

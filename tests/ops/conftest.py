@@ -55,7 +55,8 @@ def server(tmp_path_factory):
         process.wait(10)
 
 
-@tenacity.retry(stop=tenacity.stop_after_delay(120), wait=tenacity.wait_fixed(0.2), reraise=True)
+# Its imports take 15 s of a quiet processor, and minutes of a busy one.
+@tenacity.retry(stop=tenacity.stop_after_delay(300), wait=tenacity.wait_fixed(0.2), reraise=True)
 def _wait_for(url: str, process: subprocess.Popen) -> None:
     if process.poll() is None:
         requests.get(f"{url}/health", timeout=5).raise_for_status()

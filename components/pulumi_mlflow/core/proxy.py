@@ -108,7 +108,8 @@ _NGINX = """\
 {%- macro server(left_open=False) %}
 
 {% if auth == "mlflow" %}
-            if ($http_authorization = "") {
+            # MLflow 3.17 fails over any other scheme, with 500.
+            if ($http_authorization !~* "^Basic ") {
                 return 401;
             }
 {% if left_open %}
@@ -121,6 +122,8 @@ _NGINX = """\
 {%- macro login_service(uri, redirect="/") %}
 
             auth_request off;
+            # The question bears the upload's length, though not its body.
+            client_max_body_size 0;
             proxy_pass $oidc{{ uri }};
             proxy_read_timeout 30s;
             proxy_pass_request_body off;
@@ -388,6 +391,7 @@ http {
         # A path that MLflow answers only with a right login, at no other cost.
         location = /-/mlflow {
             internal;
+            client_max_body_size 0;
             proxy_pass $upstream/version;
             proxy_read_timeout 30s;
             proxy_pass_request_body off;
