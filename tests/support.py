@@ -1,5 +1,7 @@
 """What tests with the real `pulumi` share: its environment, and projects with a state of their own."""
 
+import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -8,12 +10,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tenacity
 import yaml
+from pulumi.runtime.settings import _get_rpc_manager
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +40,19 @@ def toolchain_environment() -> dict[str, str]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def program_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop to run a Pulumi program under mocks in, without what an earlier one has left undone."""
+    # Registrations of a loop that is gone: the next program would wait for them for ever.
+    _get_rpc_manager().clear()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield loop
+    finally:
+        loop.close()
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:

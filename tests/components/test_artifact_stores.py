@@ -1,11 +1,10 @@
 """Stores of a Docker stack under mocks: an NFS volume's options, and what is refused at construction."""
 
-import asyncio
-
 import pulumi
 import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
+from tests.support import program_loop
 
 from pulumi_mlflow.contracts import ArtifactEndpoint
 from pulumi_mlflow.docker.artifacts import (
@@ -42,12 +41,8 @@ def registered(make):
         pulumi.runtime.mocks.set_mocks(recorder, project="mlflow", stack="t", preview=False)
         make()
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
+    with program_loop() as loop:
         loop.run_until_complete(run_pulumi_func(program))
-    finally:
-        loop.close()
     return {args.name: args for args in recorder.seen}
 
 

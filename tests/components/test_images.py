@@ -1,12 +1,12 @@
 """Which images a stack gets, and what their tags depend on; that they work is shown in tests/docker."""
 
-import asyncio
 import shutil
 
 import pulumi
 import pytest
 from pulumi.runtime.mocks import Mocks
 from pulumi.runtime.stack import run_pulumi_func
+from tests.support import program_loop
 
 from pulumi_mlflow.docker import images
 from pulumi_mlflow.docker.images import DockerImages, ImageSource
@@ -46,9 +46,7 @@ def registered(**args):
         pulumi.runtime.mocks.set_mocks(recorder, project="p", stack="s", preview=False)
         made.append(DockerImages("i", args))
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
+    with program_loop() as loop:
         loop.run_until_complete(run_pulumi_func(program))
         roles = ("tracking", "proxy", "database", "artifacts", "pooler", "oidc")
         given = {
@@ -56,8 +54,6 @@ def registered(**args):
             for role in roles
             if hasattr(made[0], role)
         }
-    finally:
-        loop.close()
     seen = {name[2:]: inputs for name, inputs in recorder.seen.items() if name.startswith("i-")}
     return seen, given
 

@@ -1,6 +1,5 @@
 """The examples type-check, and make what they say."""
 
-import asyncio
 import json
 import os
 import runpy
@@ -12,7 +11,7 @@ import pulumi
 import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
-from tests.support import toolchain_environment
+from tests.support import program_loop, toolchain_environment
 
 from pulumi_mlflow.contracts import UnreachableEndpointError
 
@@ -58,13 +57,11 @@ def run_example(program, project, config):
         pulumi.runtime.set_all_config({f"{project}:{key}": value for key, value in config.items()})
         runpy.run_path(str(program))
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(run_pulumi_func(run))
-    finally:
-        pulumi.runtime.set_all_config({})
-        loop.close()
+    with program_loop() as loop:
+        try:
+            loop.run_until_complete(run_pulumi_func(run))
+        finally:
+            pulumi.runtime.set_all_config({})
     return recorder.seen
 
 

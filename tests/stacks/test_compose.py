@@ -1,6 +1,5 @@
 """The stacks as composed from the real YAML files, under mocks: AWS and Kubernetes are not composed yet."""
 
-import asyncio
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
+from tests.support import program_loop
 
 from compose import compose
 from settings import load
@@ -60,23 +60,16 @@ def composed(stack, changes=None, typed=()):
         pulumi.runtime.mocks.set_mocks(recorder, project="mlflow", stack=stack, preview=False)
         compose(settings)
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    original = pulumi.export
-    pulumi.export = lambda name, value: exports.__setitem__(name, pulumi.Output.from_input(value))
-    import compose as module
+    async def resolved(output):
+        return await output.future(), await output.is_secret()
 
-    module.pulumi.export = pulumi.export
-    try:
+    with program_loop() as loop, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "pulumi.export",
+            lambda name, value: exports.__setitem__(name, pulumi.Output.from_input(value)),
+        )
         loop.run_until_complete(run_pulumi_func(program))
-
-        async def resolved(output):
-            return await output.future(), await output.is_secret()
-
         known = {name: loop.run_until_complete(resolved(out)) for name, out in exports.items()}
-    finally:
-        pulumi.export = original
-        loop.close()
     return recorder.seen, known
 
 
