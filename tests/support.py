@@ -16,7 +16,7 @@ from typing import Any
 
 import tenacity
 import yaml
-from pulumi.runtime.settings import _get_rpc_manager
+from pulumi.runtime.settings import SETTINGS, _get_rpc_manager
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,14 +45,17 @@ def free_port() -> int:
 @contextlib.contextmanager
 def program_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop to run a Pulumi program under mocks in, without what an earlier one has left undone."""
-    # Registrations of a loop that is gone: the next program would wait for them for ever.
+    # Registrations and outputs of a loop that is gone: the next program would wait for them for ever.
     _get_rpc_manager().clear()
+    SETTINGS.outputs.clear()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         yield loop
     finally:
         loop.close()
+        # For tests that run no program and use whatever loop there is.
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:

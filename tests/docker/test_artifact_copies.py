@@ -272,7 +272,8 @@ def test_every_column_with_an_artifact_uri_is_known():
     elsewhere = {
         ("datasets", "dataset_source"),
         ("evaluation_dataset_records", "source"),
-        ("workspaces", "default_artifact_root"),
+        ("mcp_server_versions", "source"),
+        ("workspaces", "default_artifact_root"),  # loaded by some of MLflow's modules only
     }
     assert rewritten <= found
-    assert found - rewritten == elsewhere
+    assert found - rewritten <= elsewhere

@@ -14,6 +14,7 @@ import mlflow
 import psutil
 import pytest
 import tenacity
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tests.support import free_port
 
 from pulumi_mlflow.local import backup, processes, supervision
@@ -219,6 +220,7 @@ def test_dump_and_restore(stack, run_id, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"database.sqlite", "artifacts"}
     client = mlflow.MlflowClient(stack.url)
     later = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id
+    _artifact_repos_cache.clear()  # they know the port that the server had before
     client.log_text(run_id, "changed", "note.txt")
     stack.supervisor().kill()  # what a restore mends may be broken
     backup.restore(ops, tmp_path, print)
