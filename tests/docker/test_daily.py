@@ -158,3 +158,4 @@ def test_env_as_a_dotenv_file_reaches_the_stack(dev):
     ).stdout
     assert json.loads(printed) == [200, 401]
     assert target.stat().st_mode & 0o777 == 0o600
+    target.unlink()  # it holds the password, which is nowhere else in the project
