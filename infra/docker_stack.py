@@ -23,7 +23,6 @@ from pulumi_mlflow.docker.proxy import DockerAuthProxy
 from pulumi_mlflow.docker.sqlite import DockerSqlite
 from pulumi_mlflow.docker.tracking import DockerTrackingServer
 from pulumi_mlflow.existing import existing_artifacts, existing_database
-from rules.access import OIDC, RBAC
 from rules.artifacts import OBJECTS, OWN, published
 from rules.files import read
 from settings import ROOT
@@ -72,7 +71,7 @@ def _images(settings: Settings) -> DockerImages:
             artifacts.store.value, tuple(extra.value for extra in settings.tracking.extras)
         ),
         "pgbouncer": database.pgbouncer,
-        "oidc": settings.access.auth in OIDC,
+        "oidc": settings.access.auth.by_provider,
     }
     if database.engine is not Engine.SQLITE and database.existing is None:
         args["database_engine"] = database.engine.value
@@ -241,7 +240,7 @@ def _server(
             "max_overflow": settings.database.max_overflow,
             "memory_mb": tracking.memory_mb,
             "cpus": tracking.cpus,
-            "auth": access.auth.value if access.auth in RBAC else AuthMode.NONE.value,
+            "auth": access.auth.value if access.auth.by_server else AuthMode.NONE.value,
             "permissions": _permissions(settings),
         },
     )
@@ -283,7 +282,7 @@ def _proxy(
             "certificate": read(ROOT, str(access.tls_certificate)),
             "key": pulumi.Output.secret(read(ROOT, str(access.tls_key))),
         }
-    if access.auth in OIDC and access.oidc is not None:
+    if access.auth.by_provider and access.oidc is not None:
         oidc = access.oidc
         args["oidc_image"] = images.oidc
         args["oidc"] = {

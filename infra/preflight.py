@@ -16,7 +16,6 @@ from models import Images, Runtime, Settings, Store
 from problems import NAMESPACE, Put, dotted
 from problems import Path as SettingPath
 from pulumi_mlflow.component import default_deployment
-from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import urls
 from rules.artifacts import published
 
@@ -211,7 +210,7 @@ def _check_ingredients(settings: Settings) -> None:
     database, artifacts = settings.database, settings.artifacts
     kinds = [] if database.existing else [database.engine.value]
     kinds += [] if artifacts.existing else [artifacts.store.value]
-    if settings.access.auth in (AuthMode.OIDC, AuthMode.OIDC_MLFLOW):
+    if settings.access.auth.by_provider:
         kinds.append("oauth2-proxy")
     if missing := missing_ingredients(kinds):
         raise PreflightError(

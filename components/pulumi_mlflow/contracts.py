@@ -35,6 +35,16 @@ class AuthMode(str, Enum):
     OIDC_MLFLOW = "oidc-mlflow"
     """MLflow's permissions for users whom the identity provider has logged in."""
 
+    @property
+    def by_provider(self) -> bool:
+        """Whether an identity provider logs users in."""
+        return self in (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
+
+    @property
+    def by_server(self) -> bool:
+        """Whether MLflow knows its users, and checks what they may do."""
+        return self in (AuthMode.MLFLOW, AuthMode.OIDC_MLFLOW)
+
 
 class Scope(str, Enum):
     """Kinds of places from which an endpoint can be reached."""

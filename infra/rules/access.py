@@ -7,13 +7,8 @@ from urllib.parse import urlsplit
 from models import FrontTls, Runtime, Settings
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import AuthMode
+from pulumi_mlflow.core import urls
 from values import EXAMPLE_HOST, EXAMPLE_ISSUER
-
-OIDC = (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
-"""Modes in which an identity provider logs users in."""
-
-RBAC = (AuthMode.MLFLOW, AuthMode.OIDC_MLFLOW)
-"""Modes in which MLflow checks permissions."""
 
 _OPEN_ISSUERS = {
     "accounts.google.com",
@@ -31,14 +26,9 @@ _MICROSOFT_OPEN = {"common", "organizations", "consumers"}
 """https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc"""
 
 
-def is_loopback(address: str) -> bool:
-    """Whether a bind address is reached from this machine only."""
-    return ipaddress.ip_address(address).is_loopback
-
-
 def _auth_none(settings: Settings) -> Iterator[Problem]:
     access = settings.access
-    if access.auth is not AuthMode.NONE or is_loopback(access.bind):
+    if access.auth is not AuthMode.NONE or urls.is_loopback(access.bind):
         return
     mend = (
         Put(("access", "bind"), "127.0.0.1")
@@ -57,7 +47,7 @@ def _host_missing(settings: Settings) -> Iterator[Problem]:
     if settings.runtime is Runtime.LOCAL or settings.access.hosts:
         return
     bind = settings.access.bind
-    if settings.runtime is Runtime.DOCKER and is_loopback(bind):
+    if settings.runtime is Runtime.DOCKER and urls.is_loopback(bind):
         return
     host = EXAMPLE_HOST
     if settings.runtime is Runtime.DOCKER and not ipaddress.ip_address(bind).is_unspecified:
@@ -86,7 +76,7 @@ def _plain_text(settings: Settings) -> Iterator[Problem]:
     access = settings.access
     if (
         settings.runtime is Runtime.DOCKER
-        and not is_loopback(access.bind)
+        and not urls.is_loopback(access.bind)
         and "tls" not in access.model_fields_set
         and not (access.tls_certificate or access.tls_key)
     ):
@@ -127,7 +117,7 @@ def _tls(settings: Settings) -> Iterator[Problem]:
 def _oidc(settings: Settings) -> Iterator[Problem]:
     access = settings.access
     path: Path = ("access", "oidc")
-    if access.auth not in OIDC:
+    if not access.auth.by_provider:
         if access.oidc is not None:
             yield Problem(
                 Rule.OIDC_UNUSED,
@@ -205,7 +195,7 @@ def _permissions(settings: Settings) -> Iterator[Problem]:
     path: Path = ("access", "permissions")
     if access.permissions is None:
         return
-    if access.auth not in RBAC:
+    if not access.auth.by_server:
         yield Problem(
             Rule.PERMISSIONS_UNUSED,
             path,

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from models import Runtime, Settings, Store
 from problems import Drop, Encrypt, Problem, Rule
-from pulumi_mlflow.contracts import AuthMode, Engine
-
-_OIDC = (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
+from pulumi_mlflow.contracts import Engine
 
 
 def _needed(settings: Settings) -> dict[str, str]:
@@ -23,7 +21,7 @@ def _needed(settings: Settings) -> dict[str, str]:
         "artifacts_access_key": (bucket, "the access key of artifacts.existing"),
         "artifacts_secret_key": (bucket, "the secret key of artifacts.existing"),
         "oidc_client_secret": (
-            settings.access.auth in _OIDC,
+            settings.access.auth.by_provider,
             "the secret of access.oidc.client_id",
         ),
     }

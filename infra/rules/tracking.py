@@ -8,8 +8,6 @@ from problems import Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import budgets
 
-from .access import RBAC
-
 _MOST_CONNECTIONS = 1000
 """PostgreSQL starts a process per connection: above this the mend is fewer connections, not more of them."""
 
@@ -53,7 +51,7 @@ def _connections(settings: Settings) -> Iterator[Problem]:
         database.max_overflow,
         database.max_connections,
         pooled=database.pgbouncer,
-        own_users=settings.access.auth in RBAC,
+        own_users=settings.access.auth.by_server,
     )
     if problem:
         path = ("database", "max_connections")
@@ -69,7 +67,7 @@ def _fewer_or_more(settings: Settings) -> Put:
         database.pool_size,
         database.max_overflow,
         pooled=database.pgbouncer,
-        own_users=settings.access.auth in RBAC,
+        own_users=settings.access.auth.by_server,
     )
     if needed <= _MOST_CONNECTIONS:
         return Put(("database", "max_connections"), math.ceil(needed / 10) * 10)

@@ -210,15 +210,7 @@ class DockerArtifactStore(container.DockerComponent):
         program = store_program(store, args.get("expire_multipart_days"))
         public_url = self._public_url(args)
         multipart, encryption = args.get("multipart", False), args.get("encryption", "none")
-        _refuse(
-            name,
-            {
-                "multipart": multipart and stores.check_multipart(store, "proxied", public_url),
-                "expire_multipart_days": args.get("expire_multipart_days")
-                and stores.check_lifecycle(store),
-                "encryption": stores.check_encryption(store, encryption),
-            },
-        )
+        _refuse(name, store, args, public_url)
         bucket = args.get("bucket") or stores.default_bucket(store)
         uri = uris.artifact_uri(store, bucket)
         guard = DataGuard(
@@ -443,16 +435,11 @@ class DockerArtifactFolder(container.DockerComponent):
         options = f"addr={nfs['server']},{nfs.get('options', 'rw,nfsvers=4')}"
         # A volume of that name with other options would be taken as it is.
         digest = hashlib.sha256(f"{export}\0{options}".encode()).hexdigest()[:8]
-        return docker.Volume(
-            self._child("nfs"),
-            name=self._physical("nfs", digest),
-            driver="local",
+        return self._volume(
+            "nfs",
+            self._physical("nfs", digest),
             driver_opts={"type": "nfs", "o": options, "device": f":{nfs['path']}"},
-            labels=[
-                docker.VolumeLabelArgs(label=key, value=value)
-                for key, value in sorted(self._labels().items())
-            ],
-            opts=pulumi.ResourceOptions.merge(self._opts(), opts),
+            opts=opts,
         )
 
 
@@ -503,15 +490,7 @@ class DockerExistingArtifacts(container.DockerComponent):
         store, artifacts = args.get("store", "s3"), args["artifacts"]
         days, encryption = args.get("expire_multipart_days"), args.get("encryption", "none")
         url = artifacts.get("endpoint_url", "")
-        _refuse(
-            name,
-            {
-                "multipart": args.get("multipart", False)
-                and stores.check_multipart(store, "proxied", url if isinstance(url, str) else ""),
-                "expire_multipart_days": days and stores.check_lifecycle(store),
-                "encryption": stores.check_encryption(store, encryption),
-            },
-        )
+        _refuse(name, store, args, url if isinstance(url, str) else "")
         keys: dict[str, pulumi.Input[str]] = {}
         if store == "s3" and "access_key" in artifacts:
             keys = {
@@ -568,8 +547,21 @@ class DockerExistingArtifacts(container.DockerComponent):
         self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
 
 
-def _refuse(name: str, reasons: Mapping[str, Any]) -> None:
-    """Raise with the first reason that is one."""
+def _refuse(name: str, store: str, args: Mapping[str, Any], url: str) -> None:
+    """Raise if the store cannot do what a component's arguments ask for.
+
+    Args:
+        name: the component's.
+        store: kind of store.
+        args: with `multipart`, `expire_multipart_days` and `encryption`.
+        url: where clients reach the store.
+    """
+    reasons = {
+        "multipart": args.get("multipart") and stores.check_multipart(store, "proxied", url),
+        "expire_multipart_days": args.get("expire_multipart_days")
+        and stores.check_lifecycle(store),
+        "encryption": stores.check_encryption(store, args.get("encryption", "none")),
+    }
     for key, reason in reasons.items():
         if reason:
             raise ValueError(f"{name}: {key}: {reason}")

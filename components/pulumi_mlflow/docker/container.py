@@ -122,6 +122,7 @@ class DockerComponent(MlflowComponent):
         name: str,
         *,
         protect: bool = False,
+        driver_opts: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> docker.Volume:
         """A named volume with our labels.
@@ -130,11 +131,14 @@ class DockerComponent(MlflowComponent):
             child: logical name below the component's.
             name: physical name.
             protect: true for data, which `down` must not delete.
+            driver_opts: what the engine's `local` driver mounts, if not a folder of its own.
             opts: more options.
         """
         return docker.Volume(
             self._child(child),
             name=name,
+            driver="local" if driver_opts else None,
+            driver_opts=driver_opts,
             labels=[
                 docker.VolumeLabelArgs(label=key, value=value)
                 for key, value in sorted(self._labels().items())

@@ -21,12 +21,6 @@ HTPASSWD = "htpasswd"
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
 
-_BY_PROVIDER = (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
-"""Modes in which an identity provider logs users in."""
-
-_BY_SERVER = (AuthMode.MLFLOW, AuthMode.OIDC_MLFLOW)
-"""Modes in which the server itself demands the same; in the others it must demand nothing."""
-
 
 class ProxyTlsArgs(TypedDict):
     """A certificate of one's own."""
@@ -184,7 +178,7 @@ class DockerAuthProxy(container.DockerComponent):
     ) -> pulumi.Input[str]:
         """Host name of oauth2-proxy, or nothing where no provider is asked."""
         provider, image = args.get("oidc"), args.get("oidc_image")
-        if AuthMode(args.get("auth", AuthMode.BASIC.value)) not in _BY_PROVIDER:
+        if not AuthMode(args.get("auth", AuthMode.BASIC.value)).by_provider:
             return ""
         if not provider or not image:
             raise ValueError(
@@ -213,7 +207,7 @@ def _check(name: str, auth: AuthMode, bind: str, args: DockerAuthProxyArgs) -> N
         )
     tracking = args["tracking"]
     demanded = tracking.get("auth_mode", AuthMode.NONE.value)
-    wanted = auth.value if auth in _BY_SERVER else AuthMode.NONE.value
+    wanted = auth.value if auth.by_server else AuthMode.NONE.value
     if demanded != wanted:
         raise ValueError(
             f"{name}: auth {auth.value!r} needs a server with auth {wanted!r}, and {tracking['component']} has "

@@ -10,8 +10,6 @@ import tempfile
 from enum import Enum
 from pathlib import Path
 
-from pulumi_mlflow.contracts import AuthMode
-
 from .errors import OpsError
 from .stack import TOOLCHAIN, FrontDoor, Stack, StackOutputs
 
@@ -78,7 +76,7 @@ def lines(door: FrontDoor, form: Format, ca_file: Path | None = None) -> list[st
         return [f"{name}={dotenv_quoted(name, value)}" for name, value in found.items()]
     # A login left over from another stack would be sent to this one.
     forgotten = [name for name in (*_LOGIN, _TOKEN, _CA) if name not in found]
-    if _wants_token(door):
+    if door.wants_token:
         forgotten.remove(_TOKEN)
     unset = [f"unset {' '.join(forgotten)}"] if forgotten else []
     return [*unset, *(f"export {name}={shlex.quote(value)}" for name, value in found.items())]
@@ -109,16 +107,12 @@ def dotenv_quoted(name: str, value: str) -> str:
 
 def token_hint(door: FrontDoor) -> str:
     """What a user of an identity provider has to add; empty for other stacks."""
-    if not _wants_token(door):
+    if not door.wants_token:
         return ""
     return (
         f"This stack's users log in at its identity provider: export {_TOKEN}=… with an ID or access token of yours. "
         "It is no output of the stack, and expires"
     )
-
-
-def _wants_token(door: FrontDoor) -> bool:
-    return door.auth_mode in (AuthMode.OIDC, AuthMode.OIDC_MLFLOW)
 
 
 def write_ca(stack: Stack, door: FrontDoor) -> Path | None:
@@ -201,7 +195,7 @@ def summary(stack: Stack, outputs: StackOutputs) -> list[str]:
     name = shlex.quote(stack.name)
     own = program(stack.project)
     lines = [f"MLflow (stack {stack.name})  {outputs.front_door.tracking_uri}"]
-    if outputs.auth_mode in (AuthMode.OIDC, AuthMode.OIDC_MLFLOW):
+    if outputs.auth_mode.by_provider:
         lines.append("Log in                at your identity provider")
     elif outputs.front_door.login is None:
         lines.append("Log in                no login needed")

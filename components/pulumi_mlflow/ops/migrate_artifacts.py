@@ -14,10 +14,8 @@ from pulumi_mlflow.core import stores
 from pulumi_mlflow.docker import artifact_move, engine
 
 from .errors import OpsError
-from .migration import Move, Plan
+from .migration import Move, Plan, Progress, docker_ops, require_free
 from .stack import Stack
-
-Progress = Callable[[str], None]
 
 _AGAIN = (
     "run migrate-artifacts again, which goes on where it was, or put the settings back and run it to go back; "
@@ -137,17 +135,12 @@ def _arrive(
 
 
 def _ops(stack: Stack) -> Mapping[str, Any]:
-    outputs = stack.outputs()
-    if outputs.runtime != "docker":
-        raise OpsError(
-            f"stack '{stack.name}': migrate-artifacts moves stores of the docker runtime (this one is "
-            f"'{outputs.runtime}')"
-        )
-    if "uri" not in outputs.ops["artifacts"]:
+    ops = docker_ops(stack, "migrate-artifacts moves stores")
+    if "uri" not in ops["artifacts"]:
         raise OpsError(
             "output 'ops': its artifacts have no 'uri'; run 'up' with this version first"
         )
-    return outputs.ops
+    return ops
 
 
 def _require_sense(plan: Plan, stack: Stack, client: docker.DockerClient) -> None:
@@ -158,13 +151,7 @@ def _require_sense(plan: Plan, stack: Stack, client: docker.DockerClient) -> Non
             f"stack '{stack.name}': Pulumi.{stack.name}.yaml says the artifacts are where they are; change "
             "mlflow:artifacts there first"
         )
-    present = {volume.name for volume in client.volumes.list()}
-    taken = sorted(present.intersection(plan.volumes))
-    if taken:
-        raise OpsError(
-            f"volume {', '.join(taken)}: is there, with data of an earlier time; if you do not need that any more: "
-            f"docker volume rm {' '.join(taken)}"
-        )
+    require_free(plan, client)
 
 
 def _require_copyable(plan: Plan, ops: Mapping[str, Any], *, copied: bool) -> None:

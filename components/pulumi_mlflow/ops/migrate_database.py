@@ -17,13 +17,11 @@ from pulumi_mlflow.docker import engine, server_job
 from pulumi_mlflow.docker.files import VERSION_LABEL
 
 from .errors import OpsError
-from .migration import Move, Plan
+from .migration import Move, Plan, Progress, docker_ops, require_free
 from .stack import Stack
 
 _COPY = "/scratch/migration"
 """As in images/mlflow/migrate_database.py."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def migrate_database(stack: Stack, confirm: Callable[[Plan], None], progress: Pr
     Raises:
         OpsError: there is nothing to move, or a step failed; the message says how to go on.
     """
-    ops = _ops(stack)
+    ops = docker_ops(stack, "migrate-database moves databases")
     move = Move(stack, "database")
     progress("asking Pulumi what would change")
     move.open()
@@ -82,16 +80,6 @@ def migrate_database(stack: Stack, confirm: Callable[[Plan], None], progress: Pr
     return Moved(rows=moved, left=left, back=plan.back)
 
 
-def _ops(stack: Stack) -> Mapping[str, Any]:
-    outputs = stack.outputs()
-    if outputs.runtime != "docker":
-        raise OpsError(
-            f"stack '{stack.name}': migrate-database moves databases of the docker runtime (this one is "
-            f"'{outputs.runtime}')"
-        )
-    return outputs.ops
-
-
 def _require_sense(plan: Plan, stack: Stack, client: docker.DockerClient) -> None:
     if plan.before == plan.after and not plan.resumed:
         raise OpsError(
@@ -110,13 +98,7 @@ def _require_sense(plan: Plan, stack: Stack, client: docker.DockerClient) -> Non
             f"{plan}: another name in the same volume; dump the stack, `pulumi-mlflow down --purge`, and restore the "
             "dump into one with the new name"
         )
-    present = {volume.name for volume in client.volumes.list()}
-    taken = sorted(present.intersection(plan.volumes))
-    if taken:
-        raise OpsError(
-            f"volume {', '.join(taken)}: is there, with data of an earlier time; if you do not need that any more: "
-            f"docker volume rm {' '.join(taken)}"
-        )
+    require_free(plan, client)
 
 
 def _save(client: docker.DockerClient, ops: Mapping[str, Any], progress: Progress) -> None:

@@ -7,10 +7,12 @@ The stack file says where the data shall be, the guard in the stack's state says
 import copy
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import docker
 
 from pulumi_mlflow.guard import GUARD, MIGRATING
 
@@ -19,6 +21,9 @@ from .errors import OpsError
 from .stack import Stack
 
 VOLUME = "docker:index/volume:Volume"
+
+Progress = Callable[[str], None]
+"""Called with what is being done."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,39 @@ class Move:
         """
         self.stack.replace_state(closed(self.stack.export(), self.role))
         self.stack.stream("up", "--yes", "--skip-preview")
+
+
+def docker_ops(stack: Stack, what: str) -> Mapping[str, Any]:
+    """What operations need to know of a stack whose data can be moved.
+
+    Args:
+        stack: the stack; up, or in the middle of a move.
+        what: command and what it moves, for the error.
+
+    Raises:
+        OpsError: the stack is of another runtime.
+    """
+    outputs = stack.outputs()
+    if outputs.runtime != "docker":
+        raise OpsError(
+            f"stack '{stack.name}': {what} of the docker runtime (this one is '{outputs.runtime}')"
+        )
+    return outputs.ops
+
+
+def require_free(plan: Plan, client: docker.DockerClient) -> None:
+    """Refuse a move into a volume that is there already: nobody knows whose data it holds.
+
+    Raises:
+        OpsError: names the volume and how to remove it.
+    """
+    present = {volume.name for volume in client.volumes.list()}
+    taken = sorted(present.intersection(plan.volumes))
+    if taken:
+        raise OpsError(
+            f"volume {', '.join(taken)}: is there, with data of an earlier time; if you do not need that any more: "
+            f"docker volume rm {' '.join(taken)}"
+        )
 
 
 def guard(exported: Mapping[str, Any], role: str) -> dict[str, Any]:

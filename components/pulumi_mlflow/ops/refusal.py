@@ -207,7 +207,7 @@ def _turns_away(door: FrontDoor, answer: "Answer") -> bool:
     """
     if answer.status == _UNAUTHORIZED:
         return True
-    if not answer.location or door.auth_mode not in {AuthMode.OIDC, AuthMode.OIDC_MLFLOW}:
+    if not answer.location or not door.wants_token:
         return False
     there = urlsplit(answer.location)
     elsewhere = there.netloc not in {"", urlsplit(door.tracking_uri).netloc}

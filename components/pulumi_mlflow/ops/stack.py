@@ -80,7 +80,7 @@ class FrontDoor(BaseModel):
     @property
     def wants_token(self) -> bool:
         """Whether programs log in with a token of the identity provider."""
-        return self.auth_mode in {AuthMode.OIDC, AuthMode.OIDC_MLFLOW}
+        return self.auth_mode is not None and self.auth_mode.by_provider
 
     @property
     def authorization(self) -> str | None:
@@ -171,7 +171,7 @@ class StackOutputs(BaseModel):
     @property
     def front_door(self) -> FrontDoor:
         """The server as a client sees it, with the user's own token where that is the login."""
-        by_token = self.auth_mode in {AuthMode.OIDC, AuthMode.OIDC_MLFLOW}
+        by_token = self.auth_mode.by_provider
         by_password = not by_token and self.auth_mode is not AuthMode.NONE
         token = os.environ.get(TOKEN)
         return FrontDoor(
