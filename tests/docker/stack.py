@@ -218,3 +218,26 @@ def at_volume(
         timeout=60,
     )
     return engine.run_job(client, job)
+
+
+def there_and_back(stack: DockerStack, number: int, size: int, seconds: float) -> tuple[str, str]:
+    """Upload an artifact of `size` MB and download it; the hashes of what was sent and what came back."""
+    session = stack.session()
+    url = f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/big/{number}.bin"
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    block = os.urandom(1_000_000)
+
+    def parts() -> Iterator[bytes]:
+        for count in range(size):
+            part = count.to_bytes(4, "big") + block[4:]
+            sent.update(part)
+            yield part
+
+    # In chunks, so that nobody knows its length before its end.
+    assert session.put(url, data=parts(), timeout=seconds).status_code == 200
+    with session.get(url, stream=True, timeout=seconds) as answer:
+        assert answer.status_code == 200
+        for part in answer.iter_content(1_000_000):
+            received.update(part)
+    session.delete(url, timeout=60).raise_for_status()
+    return sent.hexdigest(), received.hexdigest()

@@ -1,7 +1,5 @@
 """What comes through the proxy, and what does not."""
 
-import hashlib
-import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from tests.docker.door import SERVER_INFO, STATIC, Door, door, image
-from tests.docker.stack import DEPLOYMENT, new_name
+from tests.docker.stack import DEPLOYMENT, new_name, there_and_back
 from tests.support import until
 
 from pulumi_mlflow.core import proxy
@@ -47,25 +45,9 @@ def test_health_of_the_proxy_is_open(dev):
 
 def test_upload_of_unknown_length_and_any_size(dev):
     """Of 300 MB, in chunks, each way; nothing of it stays in the server's scratch folder."""
-    session = dev.session()
-    url = f"{dev.url}/api/2.0/mlflow-artifacts/artifacts/big/payload.bin"
-    sent, received = hashlib.sha256(), hashlib.sha256()
-    block = os.urandom(1_000_000)
+    sent, received = there_and_back(dev, 0, BIG, 120)
 
-    def chunks():
-        for number in range(BIG):
-            part = number.to_bytes(4, "big") + block[4:]
-            sent.update(part)
-            yield part
-
-    assert session.put(url, data=chunks(), timeout=120).status_code == 200
-    with session.get(url, stream=True, timeout=120) as answer:
-        assert answer.status_code == 200
-        for part in answer.iter_content(1_000_000):
-            received.update(part)
-    session.delete(url, timeout=60).raise_for_status()
-
-    assert received.digest() == sent.digest()
+    assert received == sent
     assert not [c.name for c in dev.containers().values() if c.attrs["State"]["OOMKilled"]]
     until(lambda: int(dev.execute("tracking", "du", "-sm", "/scratch").split()[0]) < 10)
 

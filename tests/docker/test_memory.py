@@ -7,13 +7,12 @@ wanted elsewhere. What it cannot take back gets a container killed; tmpfs is of 
 """
 
 import contextlib
-import hashlib
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
+from tests.docker.stack import there_and_back
 from tests.support import FULL, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -78,28 +77,6 @@ def sampled(container):
         thread.join(20)
 
 
-def there_and_back(stack, number, size=SIZE):
-    """Upload an artifact of `size` MB and download it; the hashes of what was sent and what came back."""
-    session = stack.session()
-    url = f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/big/{number}.bin"
-    sent, received = hashlib.sha256(), hashlib.sha256()
-    block = os.urandom(1_000_000)
-
-    def parts():
-        for count in range(size):
-            part = count.to_bytes(4, "big") + block[4:]
-            sent.update(part)
-            yield part
-
-    session.put(url, data=parts(), timeout=600).raise_for_status()
-    with session.get(url, stream=True, timeout=600) as answer:
-        answer.raise_for_status()
-        for part in answer.iter_content(1_000_000):
-            received.update(part)
-    session.delete(url, timeout=60).raise_for_status()
-    return sent.hexdigest(), received.hexdigest()
-
-
 @pytest.mark.parametrize(
     "at_once",
     [
@@ -113,12 +90,14 @@ def test_artifacts_of_over_a_gigabyte_take_no_memory(dev, at_once):
     with ThreadPoolExecutor(
         8
     ) as pool:  # each worker loads boto3 when it is first asked for an artifact
-        list(pool.map(lambda number: there_and_back(dev, number, size=1), range(16)))
+        list(pool.map(lambda number: there_and_back(dev, number, 1, 600), range(16)))
     server, proxy = dev.container("tracking"), dev.container("proxy")
     with sampled(server) as of_server, sampled(proxy) as of_proxy:
         before = {"tracking": of_server[-1].used, "proxy": of_proxy[-1].used}
         with ThreadPoolExecutor(at_once) as pool:
-            hashes = list(pool.map(lambda number: there_and_back(dev, number), range(at_once)))
+            hashes = list(
+                pool.map(lambda number: there_and_back(dev, number, SIZE, 600), range(at_once))
+            )
 
     assert all(sent == received for sent, received in hashes)
     assert len({sent for sent, _ in hashes}) == at_once
