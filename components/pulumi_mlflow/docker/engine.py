@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import tenacity
 from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig
@@ -332,14 +333,18 @@ def limit(client: docker.DockerClient, name: str, *, pids: int, cpus: float) -> 
         EngineError: the engine refuses.
     """
     api = client.api
-    answer = api.post(
+    wanted = {"PidsLimit": pids, "CpuPeriod": _CPU_PERIOD, "CpuQuota": int(cpus * _CPU_PERIOD)}
+
+    # A container that dies at this moment refuses; the engine starts it again, or `wait_healthy` says why not.
+    @tenacity.retry(stop=tenacity.stop_after_delay(5), wait=tenacity.wait_fixed(0.3), reraise=True)
+    def update() -> None:
         # The SDK's own `update_container` knows no PidsLimit.
-        f"{api.base_url}/v{api.api_version}/containers/{name}/update",
-        json={"PidsLimit": pids, "CpuPeriod": _CPU_PERIOD, "CpuQuota": int(cpus * _CPU_PERIOD)},
-        timeout=api.timeout,
-    )
-    if not answer.ok:
-        raise EngineError(f"{name}: limits of {pids} processes and {cpus:g} CPUs: {answer.text}")
+        url = f"{api.base_url}/v{api.api_version}/containers/{name}/update"
+        answer = api.post(url, json=wanted, timeout=api.timeout)
+        if not answer.ok:
+            raise EngineError(f"{name}: limits of {pids} processes and {cpus:g} CPUs: {answer.text}")
+
+    update()
 
 
 def wait_healthy(
