@@ -632,7 +632,7 @@ class Network(Section):
 
     existing: DockerName | None = Field(
         None,
-        description="Docker network to join instead of making one, such as that of your own reverse proxy.",
+        description="Docker network that the front door joins besides its own, such as that of your own reverse proxy.",
         examples=["nginx_network"],
         json_schema_extra=_for(*DOCKER),
     )

@@ -68,10 +68,11 @@ def _check_docker(settings: Settings) -> None:
     try:
         for listener in _listeners(settings):
             _check_docker_port(listener, client)
+        if settings.network.existing:
+            _check_network(settings.network.existing, client)
     finally:
         client.close()
-    if settings.images is Images.BUILD:
-        _check_ingredients(settings)
+    _check_ingredients(settings)
 
 
 def _engine() -> docker.DockerClient:
@@ -204,16 +205,33 @@ def _port_taken(listener: _Listener, holder: str, is_free: Callable[[int], bool]
     )
 
 
+def _check_network(name: str, client: docker.DockerClient) -> None:
+    there = sorted(
+        str(network["Name"])
+        for network in client.api.networks()
+        if network["Driver"] == "bridge" and network["Name"] != "bridge"
+    )
+    if name in there:
+        return
+    stack, path = pulumi.get_stack(), ("network", "existing")
+    named = f"there are {', '.join(there)}" if there else "there is none yet"
+    raise PreflightError(
+        f"Pulumi.{stack}.yaml: {NAMESPACE}:{dotted(path)}: the engine has no such bridge network, {named} "
+        f"(got {name!r}); docker network create {name}, or name another: "
+        f"{Put(path, there[0] if there else 'NAME').command(stack)}"
+    )
+
+
 def _check_ingredients(settings: Settings) -> None:
-    from pulumi_mlflow.docker.images import missing_ingredients  # noqa: PLC0415 - loads the provider's SDK
+    from pulumi_mlflow.docker import images  # noqa: PLC0415 - loads the provider's SDK
 
     database, artifacts = settings.database, settings.artifacts
     kinds = [] if database.existing else [database.engine.value]
     kinds += [] if artifacts.existing else [artifacts.store.value]
     if settings.access.auth.by_provider:
         kinds.append("oauth2-proxy")
-    if missing := missing_ingredients(kinds):
+    if missing := images.missing_ingredients(kinds, images.ImageSource(settings.images.value)):
         raise PreflightError(
             f"images: {' and '.join(map(str, missing))} missing, and "
-            f"images are built from packages here; make setup STACK={pulumi.get_stack()}"
+            f"images are built from them; make setup STACK={pulumi.get_stack()}"
         )

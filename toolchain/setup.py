@@ -42,6 +42,8 @@ TESTED = ("versitygw", "oauth2-proxy", "mysql")
 """What the images of the tests are built from."""
 SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
+NEVER_PULLED = ("minio", "oauth2-proxy")
+"""Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/docker/images.py."""
 TOOLS = ("keycloak", "chromium")
 """What some tests want besides; they ask for it when they run."""
 
@@ -113,9 +115,9 @@ class Setup:
         self.obtain(self.pulumi())
         if docker:
             self.obtain(self.docker_plugin())
-        if build_images:
             for name in self.ingredients(stack):
-                self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
+                if build_images or name in NEVER_PULLED:
+                    self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
         if stack is None:
             keep_salts_out_of_git(self.places)
         else:

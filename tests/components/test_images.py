@@ -69,7 +69,7 @@ def registered(**args):
         ),
         (
             {"database_engine": "mysql", "store": "minio", "oidc": True},
-            {"database": "database", "artifacts": "minio", "oidc": "oidc"},
+            {"database": "database", "artifacts": "minio", "oidc": "oauth2-proxy"},
             {"database": "mysql", "artifacts": "minio", "oidc": "oauth2-proxy"},
         ),
         (
@@ -147,9 +147,10 @@ def test_locks_of_drivers_name_a_hash_for_every_package_and_no_host():
 
 def test_what_set_up_has_not_made_is_named(cache):
     kinds = ["mysql", "minio", "postgresql", "folder"]
-    assert images.missing_ingredients(kinds) == []
+    assert images.missing_ingredients(kinds, ImageSource.BUILD) == []
     (cache / "minio-1").unlink()
-    assert images.missing_ingredients(kinds) == [cache / "minio-*"]
-    assert images.missing_ingredients(["mysql"]) == []
+    assert images.missing_ingredients(kinds, ImageSource.BUILD) == [cache / "minio-*"]
+    assert images.missing_ingredients(kinds, ImageSource.REGISTRY) == [cache / "minio-*"]
+    assert images.missing_ingredients(["mysql"], ImageSource.BUILD) == []
     with pytest.raises(images.MissingIngredientError, match=r"minio-.*: missing"):
         images.image_name("minio", ImageSource.BUILD, {})

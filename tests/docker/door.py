@@ -112,6 +112,8 @@ def image(client: docker.DockerClient, kind: str) -> str:
     found = ROOT / ".state" / "machine.json"
     said = json.loads(found.read_text()) if found.exists() else dev_settings()
     if images.ImageSource(said.get("images", "registry")) is images.ImageSource.REGISTRY:
+        if kind in images.PROGRAMS:
+            return _built(kind, {"BASE": images.OFFICIAL["debian"]})[1]
         return str(client.images.pull(images.OFFICIAL[kind]).id)
     return _built(kind, {"BASE": _built("base", {})[0]})[1]
 

@@ -30,7 +30,7 @@ def built(kind, **build_args):
 
 @pytest.fixture(scope="module", autouse=True)
 def ingredients():
-    if missing := images.missing_ingredients(["mysql"]):
+    if missing := images.missing_ingredients(["mysql"], images.ImageSource.BUILD):
         pytest.skip(f"set-up has made no {missing}: this machine pulls images")
 
 

@@ -27,6 +27,7 @@ class FakeEngine(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.api = "1.41"
         self.containers = {}
+        self.networks = {"bridge": "bridge", "none": "null"}
 
     def publish(self, name, deployment, address, port):
         self.containers[name] = {
@@ -45,6 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
         name = path.split("/")[-2]
         if path.endswith("/version"):
             answer = {"ApiVersion": self.server.api, "Version": "test"}
+        elif path.endswith("/networks"):
+            named = self.server.networks.items()
+            answer = [{"Name": name, "Driver": driver} for name, driver in named]
         elif name == "containers":
             answer = [{"Id": container} for container in self.server.containers]
         else:
@@ -222,6 +226,20 @@ def test_the_same_port_on_another_address_is_free(engine):
     engine.publish("another", "", "192.0.2.7", 5000)
 
     preflight.preflight(docker())
+
+
+def test_a_network_to_join_must_be_there(engine):
+    joining = load("stack", {"runtime": "docker", "network": '{"existing": "nginx_network"}'})
+    assert refusal(joining) == (
+        "Pulumi.stack.yaml: mlflow:network.existing: the engine has no such bridge network, there is none yet "
+        "(got 'nginx_network'); docker network create nginx_network, or name another: "
+        "pulumi config set --path 'mlflow:network.existing' NAME -s stack"
+    )
+    engine.networks |= {"other": "bridge", "another": "bridge"}
+    assert "there are another, other (got" in refusal(joining)
+
+    engine.networks["nginx_network"] = "bridge"
+    preflight.preflight(joining)
 
 
 def test_ingredients_that_set_up_has_not_made(engine, monkeypatch, tmp_path):

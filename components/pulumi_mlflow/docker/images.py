@@ -1,5 +1,7 @@
 """The images of a Docker stack: official ones where a registry is reachable, else built from packages.
 
+Two are built wherever they are used, since Docker's own registry has no official image of them: see `PROGRAMS`.
+
 The server's image is always our own (MLflow with locked drivers). An image's tag carries a hash of all that goes into
 it: stacks on one engine share it, and a change of it is seen at preview.
 """
@@ -22,13 +24,14 @@ from . import engine
 
 OFFICIAL = {
     "debian": "debian:12.12-slim",
-    "minio": "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z",  # the last one
     "nginx": "nginx:1.28.0-bookworm",
-    "oauth2-proxy": "quay.io/oauth2-proxy/oauth2-proxy:v7.8.1-alpine",  # with a shell
     "python": "python:3.12.11-slim-bookworm",
     "versitygw": "versity/versitygw:v1.8.0",
 }
 """Pinned tags of official images."""
+
+PROGRAMS = ("minio", "oauth2-proxy")
+"""Images that set-up makes the program of and that are never pulled."""
 
 OFFICIAL_DATABASES = {
     "postgresql": {
@@ -85,20 +88,27 @@ _INGREDIENTS = {
     "oauth2-proxy": ("bin/oauth2-proxy", "oauth2-proxy-*"),
     "versitygw": ("bin/versitygw", "versitygw-*"),
 }
-"""Kind of image → name in its build context, and pattern of the file that set-up makes for `images: build`."""
+"""Kind of image → name in its build context, and pattern of the file that set-up makes for it."""
 
 
-def missing_ingredients(kinds: Iterable[str]) -> list[Path]:
+def _ingredients(kind: str, source: ImageSource) -> Mapping[str, str]:
+    """Name in the build context → pattern, of what set-up makes for such an image."""
+    made = source is ImageSource.BUILD or kind in PROGRAMS
+    return dict([_INGREDIENTS[kind]]) if made and kind in _INGREDIENTS else {}
+
+
+def missing_ingredients(kinds: Iterable[str], source: ImageSource) -> list[Path]:
     """Which files that set-up makes are not there.
 
     Args:
-        kinds: images that are to be built; what all of them begin with is counted as well.
+        kinds: images that a stack uses; what all those begin with that we build is counted as well.
+        source: whether official images can be had.
 
     Returns:
         Their paths, with `*` where a version stands.
     """
     folder = cache_folder() / "images"
-    patterns = [_INGREDIENTS[kind][1] for kind in ("base", *kinds) if kind in _INGREDIENTS]
+    patterns = [p for kind in ("base", *kinds) for p in _ingredients(kind, source).values()]
     return [folder / pattern for pattern in patterns if not any(folder.glob(pattern))]
 
 
@@ -106,8 +116,8 @@ def _ingredient(pattern: str) -> Path:
     found = sorted((cache_folder() / "images").glob(pattern))
     if not found:
         raise MissingIngredientError(
-            f"{cache_folder() / 'images' / pattern}: missing, and images are built from packages; "
-            "make setup STACK=<stack> makes it, or set mlflow:images to registry"
+            f"{cache_folder() / 'images' / pattern}: missing, and an image is built from it; "
+            "make setup STACK=<stack> makes it"
         )
     return found[-1]
 
@@ -138,8 +148,7 @@ def context_files(kind: str, source: ImageSource, build_args: Mapping[str, str])
     }
     if kind in ("minio", "mlflow", "versitygw"):
         files["entrypoint.sh"] = _recipes() / "common" / "entrypoint.sh"
-    if kind in _INGREDIENTS and source is ImageSource.BUILD:
-        name, pattern = _INGREDIENTS[kind]
+    for name, pattern in _ingredients(kind, source).items():
         files[name] = _ingredient(pattern)
     return files
 
@@ -313,11 +322,11 @@ class DockerImages(MlflowComponent):
             major = {"MAJOR": version} if engine == "postgresql" else {}
             images["database"] = self._image("database", engine, official, **major)
         if store:
-            images["artifacts"] = self._built(store, store)
+            images["artifacts"] = self._built(store, "debian" if store in PROGRAMS else store)
         if args.get("pgbouncer"):
             images["pooler"] = self._built("pgbouncer", "debian")
         if args.get("oidc"):
-            images["oidc"] = self._image("oidc", "oauth2-proxy", OFFICIAL["oauth2-proxy"])
+            images["oidc"] = self._built("oauth2-proxy", "debian")
         vars(self).update(images)
         self.register_outputs(images)
 
