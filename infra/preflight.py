@@ -12,7 +12,7 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 from requests import RequestException
 
-from models import Images, Runtime, Settings, Store
+from models import Runtime, Settings, Store
 from problems import NAMESPACE, Put, dotted
 from problems import Path as SettingPath
 from pulumi_mlflow.component import default_deployment

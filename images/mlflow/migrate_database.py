@@ -24,6 +24,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import users
 from bootlib import BootError, environment
 
 FOLDER = Path("/scratch/migration")
@@ -73,7 +74,7 @@ def save(folder: Path) -> None:
     else:
         database._initialize_tables(target)
         if users:
-            _make_users(target)
+            users.make_tables(target)
         tables = _tables(target)
         _require_columns(source, tables)
         with _snapshot(source) as old, _writing(target, tables) as new:
@@ -115,7 +116,7 @@ def arrive(engine: Any, folder: Path = FOLDER) -> None:
         return  # and people may have gone on with them since
     manifest: Manifest = json.loads((folder / MANIFEST).read_text())
     if manifest["users"]:
-        _make_users(engine)
+        users.make_tables(engine)
     found = _digests(engine)
     if any(found.get(name) != digest for name, digest in manifest["tables"].items()):
         used = [f"{found[n]['rows']} {n}" for n in _IN_USE if n in found and found[n]["rows"]]
@@ -131,7 +132,7 @@ def arrive(engine: Any, folder: Path = FOLDER) -> None:
 def _load(folder: Path, target: Any) -> dict[str, Any]:
     manifest: Manifest = json.loads((folder / MANIFEST).read_text())
     if manifest["users"]:
-        _make_users(target)
+        users.make_tables(target)
     with _of_this_schema(folder / DATABASE, manifest) as source:
         theirs, ours = _tables(source), _tables(target)
         _require_columns(source, theirs, ours)
@@ -160,7 +161,7 @@ def _of_this_schema(file: Path, manifest: Manifest) -> Iterator[Any]:
         source = _engine(f"sqlite:///{upgraded}")
         database._upgrade_db(source)
         if manifest["users"]:
-            _make_users(source)
+            users.make_tables(source)
         yield source
         source.dispose()
     finally:
@@ -177,12 +178,6 @@ def _has_users(engine: Any) -> bool:
     import sqlalchemy
 
     return bool(sqlalchemy.inspect(engine).has_table("alembic_version_auth"))
-
-
-def _make_users(engine: Any) -> None:
-    """The tables of MLflow's own users."""
-    utils: Any = importlib.import_module("mlflow.server.auth.db.utils")
-    utils.migrate(engine, "head")
 
 
 @functools.cache

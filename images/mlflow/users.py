@@ -5,6 +5,8 @@ counts: a changed password of the administrator is in force after the next `up`.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -65,8 +67,41 @@ def _migrate(engine: Any) -> str:
     scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
     if before and before not in {script.revision for script in scripts.walk_revisions()}:
         raise NewerSchemaError(before)
-    utils.migrate(engine, "head")
+    make_tables(engine)
     return str(current())
+
+
+def make_tables(engine: Any) -> None:
+    """Make the users' tables, or bring them to this MLflow's schema.
+
+    Args:
+        engine: of the database.
+    """
+    from mlflow.server.auth.db import utils
+
+    with _own_names_of_foreign_keys():
+        utils.migrate(engine, "head")
+
+
+@contextmanager
+def _own_names_of_foreign_keys() -> Iterator[None]:
+    """Let each table's foreign keys carry the table's name, where a name may be there only once in a database.
+
+    MLflow's first migration has `fk_user_id` in two tables, which MySQL and MariaDB refuse (mlflow#9642, mlflow#10964).
+    """
+    import sqlalchemy
+
+    def rename(table: Any, connection: Any, **_: Any) -> None:
+        if connection.dialect.name in ("mysql", "mariadb"):
+            for key in table.foreign_key_constraints:
+                if key.name:
+                    key.name = f"{table.name}_{key.name}"
+
+    sqlalchemy.event.listen(sqlalchemy.Table, "before_create", rename)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Table, "before_create", rename)
 
 
 def _administrator(store: Any, name: str, password: str) -> list[str]:

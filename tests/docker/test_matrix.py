@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tests.docker import matrix
 from tests.docker.matrix import Cell
 from tests.docker.neighbours import SECRET, neighbours
@@ -188,7 +189,7 @@ def front_door(stack, token) -> FrontDoor:
     outputs = StackOutputs.model_validate(stack.outputs())
     door = outputs.front_door
     return (
-        door.model_copy(update={"token": token["MLFLOW_TRACKING_TOKEN"]})
+        door.model_copy(update={"token": SecretStr(token["MLFLOW_TRACKING_TOKEN"])})
         if door.wants_token
         else door
     )

@@ -342,7 +342,9 @@ def limit(client: docker.DockerClient, name: str, *, pids: int, cpus: float) -> 
         url = f"{api.base_url}/v{api.api_version}/containers/{name}/update"
         answer = api.post(url, json=wanted, timeout=api.timeout)
         if not answer.ok:
-            raise EngineError(f"{name}: limits of {pids} processes and {cpus:g} CPUs: {answer.text}")
+            raise EngineError(
+                f"{name}: limits of {pids} processes and {cpus:g} CPUs: {answer.text}"
+            )
 
     update()
 
