@@ -62,7 +62,7 @@ def save(folder: Path) -> None:
     folder.mkdir(parents=True)
     file = folder / DATABASE
     target = _engine(f"sqlite:///{file}")
-    users = _has_users(source)
+    with_users = _has_users(source)
     if source.dialect.name == "sqlite":
         with (
             contextlib.closing(sqlite3.connect(source.url.database)) as old,
@@ -73,7 +73,7 @@ def save(folder: Path) -> None:
         read = _digests(target)
     else:
         database._initialize_tables(target)
-        if users:
+        if with_users:
             users.make_tables(target)
         tables = _tables(target)
         _require_columns(source, tables)
@@ -84,7 +84,7 @@ def save(folder: Path) -> None:
     target.dispose()
     manifest: Manifest = {
         "revision": database._get_schema_version(source),
-        "users": users,
+        "users": with_users,
         "tables": written,
     }
     # Last, since a folder without it is no copy.
