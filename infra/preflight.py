@@ -68,7 +68,7 @@ def _check_docker(settings: Settings) -> None:
     try:
         for listener in _listeners(settings):
             _check_docker_port(listener, client)
-        if settings.network.existing:
+        if settings.network and settings.network.existing:
             _check_network(settings.network.existing, client)
     finally:
         client.close()

@@ -5,6 +5,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import boto3
 import docker
@@ -71,7 +72,7 @@ def neighbours(client: docker.DockerClient, like: DockerStack) -> Iterator[Neigh
     ports = free_port(), free_port()
     try:
         _database(client, name, like.container("database").image.id, (host, ports[0]))
-        _bucket(client, name, like.container("artifacts").image.id, (host, ports[1]))
+        bucket(client, name, like.container("artifacts").image.id, (host, ports[1]))
         with issuer(host) as provider:
             yield Neighbours(host, provider, *ports)
     finally:
@@ -99,29 +100,58 @@ def _database(
     until(lambda: _succeeds(container, ready, PGPASSWORD=SECRET), 60)
 
 
-def _bucket(client: docker.DockerClient, name: str, image: str, published: tuple[str, int]) -> None:
+def bucket(
+    client: docker.DockerClient,
+    name: str,
+    image: str,
+    published: tuple[str, int],
+    *,
+    bucket: str = "mlflow",
+    region: str = artifacts.REGION,
+    tls: tuple[str, str] | None = None,
+) -> Any:
+    """Start a store with a bucket in it.
+
+    Args:
+        client: the engine.
+        name: deployment; `stack.sweep` of it ends the store.
+        image: id of versitygw's image.
+        published: address and port of this machine.
+        bucket: its name.
+        region: for which requests must be signed.
+        tls: certificate and key; plain HTTP without.
+
+    Returns:
+        A client of it, with the keys `SECRET`.
+    """
     program = artifacts.store_program("versitygw")
+    command = [region if word == artifacts.REGION else word for word in program.command]
+    files = {k: str(v) for k, v in artifacts.store_files("versitygw", SECRET, SECRET).items()}
+    if tls:
+        files |= {"tls.crt": tls[0], "tls.key": tls[1]}
+        paths = [f"{FILES_PATH}/{name}" for name in ("tls.crt", "tls.key")]
+        command[1:1] = ["--cert", paths[0], "--key", paths[1]]
     container = client.containers.create(
         image,
-        program.command,
+        command,
         name=f"{name}-bucket",
         environment=program.environment,
         ports={f"{artifacts.PORT}/tcp": published},
         labels={DEPLOYMENT: name},
     )
-    files = artifacts.store_files("versitygw", SECRET, SECRET)
-    container.put_archive(FILES_PATH, _archive({k: str(v) for k, v in files.items()}, 10001))
+    container.put_archive(FILES_PATH, _archive(files, 10001))
     container.start()
-    host, port = published
     store = boto3.client(
         "s3",
-        endpoint_url=f"http://{host}:{port}",
-        region_name="us-east-1",
+        endpoint_url=f"http{'s' if tls else ''}://{published[0]}:{published[1]}",
+        verify=False,
+        region_name=region,
         aws_access_key_id=SECRET,
         aws_secret_access_key=SECRET,
         config=Config(signature_version="s3v4", retries={"max_attempts": 1}),
     )
-    until(lambda: store.create_bucket(Bucket="mlflow"), 60)
+    until(lambda: store.create_bucket(Bucket=bucket), 60)
+    return store
 
 
 def _succeeds(container: Container, command: list[str], **environment: str) -> bool:

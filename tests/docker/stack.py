@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
 import random
 import secrets
@@ -94,6 +95,17 @@ class DockerStack(Workspace):
             # Where images come from on this machine: set-up would find the same for the copy.
             (folder / ".state").mkdir(exist_ok=True)
             shutil.copy(found_out, folder / ".state")
+
+    def write(self, **typed: str) -> None:
+        """Write the settings into the stack's file.
+
+        Args:
+            typed: secrets, which a person types.
+        """
+        self.configure(self.settings)
+        if typed:
+            pairs = (("--secret", f"mlflow:{key}={value}") for key, value in typed.items())
+            self.pulumi("config", "set-all", *itertools.chain(*pairs))
 
     def change(self, settings: dict[str, Any]) -> None:
         """Change some keys of some sections."""

@@ -177,12 +177,7 @@ def use(stack, cell, place):
         stack.settings["access"]["rate_limit"] = (
             0  # thousands of requests, which would only be slowed down
         )
-    stack.configure(stack.settings)
-    if needed := matrix.secrets(cell, SECRET):
-        pairs = [
-            word for key, value in needed.items() for word in ("--secret", f"mlflow:{key}={value}")
-        ]
-        stack.pulumi("config", "set-all", *pairs)
+    stack.write(**matrix.secrets(cell, SECRET))
 
 
 def front_door(stack, token) -> FrontDoor:
