@@ -79,22 +79,22 @@ def make_tables(engine: Any) -> None:
     """
     from mlflow.server.auth.db import utils
 
-    with _own_names_of_foreign_keys():
+    with _no_name_twice():
         utils.migrate(engine, "head")
 
 
 @contextmanager
-def _own_names_of_foreign_keys() -> Iterator[None]:
-    """Let each table's foreign keys carry the table's name, where a name may be there only once in a database.
+def _no_name_twice() -> Iterator[None]:
+    """Give the foreign keys of MLflow's first migration that have one name a name each.
 
-    MLflow's first migration has `fk_user_id` in two tables, which MySQL and MariaDB refuse (mlflow#9642, mlflow#10964).
+    MySQL and MariaDB refuse a name that is in their database already (mlflow#9642, mlflow#10964).
     """
     import sqlalchemy
 
     def rename(table: Any, connection: Any, **_: Any) -> None:
         if connection.dialect.name in ("mysql", "mariadb"):
             for key in table.foreign_key_constraints:
-                if key.name:
+                if key.name == "fk_user_id":
                     key.name = f"{table.name}_{key.name}"
 
     sqlalchemy.event.listen(sqlalchemy.Table, "before_create", rename)
