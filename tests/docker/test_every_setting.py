@@ -20,6 +20,7 @@ from tests.docker.stack import DockerStack, dev_settings, log_run, new_name, swe
 from tests.support import free_port
 
 from pulumi_mlflow.core import certificates
+from pulumi_mlflow.docker.files import FILES_PATH
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -167,7 +168,7 @@ def test_settings_of_a_provider_are_seen_in_what_runs(stack, client):
         wanted = parse_qs(urlsplit(page.headers["Location"]).query)
         assert wanted["client_id"] == ["door"]
         assert "teams" in wanted["scope"][0].split()
-        assert SECRET in stack.execute("oidc", "sh", "-c", "cat /etc/pulumi-mlflow/*")
+        assert SECRET in stack.execute("oidc", "sh", "-c", f"cat {FILES_PATH}/*")
 
         permissions = {"default": "NO_PERMISSIONS", "groups": {"ml": "READ"}}
         stack.settings["access"] |= {"auth": "oidc-mlflow", "permissions": permissions}
@@ -228,7 +229,8 @@ def test_settings_of_an_existing_bucket_are_seen_in_what_runs(stack, client, tmp
             there = {**existing, **change}
             stack.settings["artifacts"] = {"store": "s3", "bucket": "team", "existing": there}
             stack.write(**KEYS)
-            assert cause in stack.up(ok=not cause)
+            said = stack.up(ok=not cause)
+            assert cause in said, said
         with stack.mlflow() as door:
             run = log_run(door, tmp_path / "logged")
         listed = store.list_objects_v2(Bucket="team")["Contents"]
