@@ -78,7 +78,7 @@ def ingredients(tmp_path_factory):
     """What set-up makes for built images; the tests read only names and sizes."""
     cache = tmp_path_factory.mktemp("cache")
     (cache / "images").mkdir()
-    for name in ("rootfs-test.tar", "versitygw-test"):
+    for name in ("rootfs-test.tar", "versitygw-test", "oauth2-proxy-test", "minio-test"):
         (cache / "images" / name).write_text("x")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PULUMI_MLFLOW_CACHE", str(cache))
