@@ -113,6 +113,13 @@ def _refusal(error: Any) -> Exception:
     """A client's error, as one that ends waiting if waiting does not help."""
     # It answers. An unknown key is 403 in S3, and 404 in versitygw.
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status in (http.HTTPStatus.MOVED_PERMANENTLY, http.HTTPStatus.BAD_REQUEST):
+        # So S3 and versitygw answer a request without a body, such as HeadBucket, that is signed for another region.
+        region = os.environ.get("AWS_DEFAULT_REGION", "")
+        return BootError(
+            f"the bucket is in another region than {region!r}, or the request is signed in a way that the store does "
+            f"not know (mlflow:artifacts.existing.region): {error}"
+        )
     if status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return BootError(f"the store refuses the keys: {error}")
     return Exception(str(error))

@@ -223,7 +223,7 @@ def test_settings_of_an_existing_bucket_are_seen_in_what_runs(stack, client, tmp
         )
         for change, cause in (
             ({}, "certificate verify failed"),
-            ({"ca_file": ca.name, "region": "eu-west-1"}, "region"),
+            ({"ca_file": ca.name, "region": "eu-west-1"}, "another region than 'eu-west-1'"),
             ({"ca_file": ca.name}, ""),
         ):
             there = {**existing, **change}
