@@ -195,6 +195,13 @@ def test_changed_port_and_workers_show_in_the_running_server(stack):
     assert processes.owns_port(stack.data_dir, stack.port)
     arguments = stack.server().cmdline()
     assert arguments[arguments.index("--workers") + 1] == "2"
+    # Without it a request on a kept connection waits 40 ms for the kernel: docs/event_loop.py.
+    workers = [
+        w for w in stack.server().children(recursive=True) if "spawn_main" in " ".join(w.cmdline())
+    ]
+    loops = [[m for m in worker.memory_maps() if "uvloop" in m.path] for worker in workers]
+    assert len(loops) == 2
+    assert all(loops)
     assert stack.outputs()["tracking_uri"] == stack.url
     stack.set(workers=1)  # for the next test's up
 
