@@ -234,7 +234,12 @@ def _server(
             "multipart": store.multipart,
             "scratch_mb": tracking.scratch_mb
             or stores.scratch_mb(store.store.value, store.mode.value, multipart=store.multipart),
-            "allowed_hosts": [urls.url_host(access.bind), *tracking.allowed_hosts, *access.hosts],
+            "allowed_hosts": [
+                urls.url_host(access.bind),
+                *tracking.allowed_hosts,
+                *access.hosts,
+                *([urls.host_of(access.public_url)] if access.public_url else []),
+            ],
             "workers": tracking.workers,
             "pool_size": settings.database.pool_size,
             "max_overflow": settings.database.max_overflow,
@@ -269,6 +274,7 @@ def _proxy(
         "bind": access.bind,
         "port": access.port,
         "hosts": access.hosts,
+        "public_url": access.public_url,
         "rate_limit": access.rate_limit,
         "cache": access.cache,
         "multipart": settings.artifacts.multipart,

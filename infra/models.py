@@ -23,6 +23,7 @@ from values import (
     EmailDomain,
     EndpointUrl,
     Flag,
+    FrontUrl,
     Issuer,
     LoginName,
     Namespace,
@@ -575,6 +576,13 @@ class Access(Section):
         "machine reach the server.",
         examples=[EXAMPLE_HOST],
         json_schema_extra=_for(*SERVERS),
+    )
+    public_url: FrontUrl | None = Field(
+        None,
+        description="URL under which another proxy before this one, which ends TLS and passes the Host header on, "
+        "shows the stack; its host is allowed.",
+        examples=[f"https://{EXAMPLE_HOST}"],
+        json_schema_extra=_for(*DOCKER),
     )
     users: list[LoginName] = Field(
         [],

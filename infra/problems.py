@@ -82,6 +82,7 @@ class Rule(StrEnum):
         "endpoint-url",
         "The URL of an existing store is none, or says more than where it is.",
     )
+    FRONT_URL = "front-url", "The public URL of the stack is none, or says more than where it is."
     PUBLIC_URL = "public-url", "The public URL of the store is none, or says more than where it is."
     OIDC_ISSUER = "oidc-issuer", "The issuer is no URL, or not https beyond a private network."
     PREFIX = "prefix", "The prefix in a bucket has characters that not every store keeps."

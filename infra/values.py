@@ -284,6 +284,10 @@ def _public_url(value: str) -> str:
     return _url(Rule.PUBLIC_URL, value, path=False, mend="http://172.17.0.1:9000")
 
 
+def _front_url(value: str) -> str:
+    return _url(Rule.FRONT_URL, value, path=False, mend=f"https://{EXAMPLE_HOST}")
+
+
 def _issuer(value: str) -> str:
     url = _url(Rule.OIDC_ISSUER, value, path=True, mend=EXAMPLE_ISSUER)
     host = urlsplit(url).hostname or ""
@@ -364,6 +368,7 @@ DatabaseUser = Annotated[Text, AfterValidator(_database_user)]
 DockerName = Annotated[Text, AfterValidator(_docker_name)]
 EmailDomain = Annotated[Text, AfterValidator(_email_domain)]
 EndpointUrl = Annotated[Text, AfterValidator(_endpoint_url)]
+FrontUrl = Annotated[Text, AfterValidator(_front_url)]
 Issuer = Annotated[Text, AfterValidator(_issuer)]
 LoginName = Annotated[Text, AfterValidator(_login_name)]
 Namespace = Annotated[Text, AfterValidator(_namespace)]

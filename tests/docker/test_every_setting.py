@@ -135,16 +135,18 @@ def test_settings_of_a_provider_are_seen_in_what_runs(stack, client):
             "allowed_groups": ["ml", "ops"],
             "email_domains": ["example.com"],
         }
-        stack.settings["access"] = {"auth": "oidc", "port": free_port(), "oidc": oidc}
+        port = free_port()
+        stack.settings["access"] = {"auth": "oidc", "port": port, "oidc": oidc}
+        stack.settings["access"]["public_url"] = "https://ml.example.com"
         stack.write(**CLIENT)
         stack.up()
 
-        def ask(path=SEARCH, sent=None, **claims):
+        def ask(path=SEARCH, sent=None, host=f"127.0.0.1:{port}", **claims):
             token = provider.token(**{"aud": "door", "teams": ["ml"], "groups": None, **claims})
             return requests.request(
                 "POST" if sent else "GET",
                 stack.url + path,
-                headers={"Authorization": f"Bearer {token}"},
+                headers={"Authorization": f"Bearer {token}", "Host": host},
                 json=sent,
                 timeout=20,
             ).status_code
@@ -167,6 +169,10 @@ def test_settings_of_a_provider_are_seen_in_what_runs(stack, client):
             )
         wanted = parse_qs(urlsplit(page.headers["Location"]).query)
         assert wanted["client_id"] == ["door"]
+        # As the proxy that ends TLS before ours has it; it passes the name on by which it was asked.
+        assert wanted["redirect_uri"] == [f"https://127.0.0.1:{port}/oauth2/callback"]
+        assert stack.outputs()["tracking_uri"] == "https://ml.example.com"
+        assert ask(host="ml.example.com") == 200
         assert "teams" in wanted["scope"][0].split()
         assert SECRET in stack.execute("oidc", "sh", "-c", f"cat {FILES_PATH}/*")
 

@@ -156,6 +156,7 @@ CHANGES = {
     "access.bind": Change("127.0.0.2", DOOR),
     "access.port": Change(5011, CHANGED),
     "access.hosts": Change(["mlflow.corp.example"], DOOR),
+    "access.public_url": Change("https://mlflow.corp.example", PROVIDER),
     "access.users": Change(["ada"], DOOR),
     "access.tls": Change("self-signed", DOOR),
     "access.tls_certificate": Change("HERE/again.crt", DOOR, FILES),

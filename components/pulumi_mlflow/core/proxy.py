@@ -136,7 +136,7 @@ _NGINX = """\
             proxy_set_header Cookie $http_cookie;
             proxy_set_header X-Auth-Request-Redirect {{ redirect }};
             proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Proto {{ scheme }};
             proxy_set_header X-Real-IP $remote_addr;
 {%- endmacro %}
 daemon off;
@@ -335,7 +335,7 @@ http {
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Proto {{ scheme }};
 {% for name, value in headers.items() %}
         proxy_set_header {{ name }} {{ value }};
 {% endfor %}
@@ -483,6 +483,7 @@ class ProxySettings:
         key_path: PEM file with its key.
         hsts: whether browsers are told to use TLS with this host from now on.
         rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
+        scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
     """
@@ -498,6 +499,7 @@ class ProxySettings:
     proxy_secret: str = field(default="", repr=False)
     certificate_path: str = ""
     key_path: str = ""
+    scheme: str = ""
     hsts: bool = False
     rate_limit: int = 0
     cache: bool = False
@@ -519,6 +521,8 @@ def render_nginx(settings: ProxySettings) -> str:
         raise ValueError(f"auth: must be one of {', '.join(MODES)} (got {settings.auth!r})")
     if settings.rate_limit < 0:
         raise ValueError(f"rate_limit: must be ≥ 0 (got {settings.rate_limit})")
+    if settings.scheme not in ("", "http", "https"):
+        raise ValueError(f"scheme: must be http or https (got {settings.scheme!r})")
     if bool(settings.certificate_path) != bool(settings.key_path):
         raise ValueError("certificate_path, key_path: must be given together")
     return _TEMPLATE.render(
@@ -528,6 +532,7 @@ def render_nginx(settings: ProxySettings) -> str:
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
+        scheme=settings.scheme or "$scheme",
         hsts=settings.hsts and bool(settings.certificate_path),
         certificate_path=_optional("certificate_path", settings.certificate_path),
         key_path=_optional("key_path", settings.key_path),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, Optional, TypedDict
+from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_docker as docker
@@ -58,6 +59,8 @@ class DockerAuthProxyArgs(TypedDict):
     """Published port; 5000 unless given."""
     hosts: NotRequired[list[str]]
     """Public host names; the first is that of the URL, unless only this machine gets here without TLS of one's own."""
+    public_url: NotRequired[Optional[str]]
+    """URL under which another proxy before this one shows the stack; it ends TLS and passes the Host header on."""
     tls: NotRequired[Optional[ProxyTlsArgs]]
     """A certificate of one's own; plain HTTP unless given."""
     self_signed: NotRequired[bool]
@@ -138,11 +141,14 @@ class DockerAuthProxy(container.DockerComponent):
         elif self_signed:
             contents |= {CERTIFICATE: made.certificate, KEY: made.key}
         secure = CERTIFICATE in contents
+        outside = args.get("public_url") or f"{'https' if secure else 'http'}://{host}:{port}"
         if basic:
             contents[HTPASSWD] = pulumi.Output.all(known, salt.value).apply(
                 lambda given: _htpasswd(*given)
             )
-        login_service = self._login_service(args, session.value, secure=secure)
+        login_service = self._login_service(
+            args, session.value, secure=outside.startswith("https://")
+        )
         contents["nginx.conf"] = pulumi.Output.all(
             tracking["internal_url"], login_service, tracking.get("proxy_secret", "")
         ).apply(lambda given: proxy.render_nginx(_settings(auth, args, secure, *given)))
@@ -164,9 +170,9 @@ class DockerAuthProxy(container.DockerComponent):
         scheme = "https" if secure else "http"
         self.endpoint = TrackingEndpoint(
             component=name,
-            reach=["host"] if urls.is_loopback(bind) else ["public"],
+            reach=["host"] if urls.is_loopback(bind) and not args.get("public_url") else ["public"],
             internal_url=f"{scheme}://{self._physical()}:{PORT}",
-            public_url=container.once(healthy, f"{scheme}://{host}:{port}"),
+            public_url=container.once(healthy, outside),
             health_path=proxy.HEALTH_PATH,
             ready_path=tracking["ready_path"],
             auth_mode=auth.value,
@@ -251,6 +257,7 @@ def _settings(
         proxy_secret=proxy_secret,
         certificate_path=f"{FILES_PATH}/{CERTIFICATE}" if secure else "",
         key_path=f"{FILES_PATH}/{KEY}" if secure else "",
+        scheme=urlsplit(args.get("public_url") or "").scheme,
         # Never with a certificate that browsers do not know by themselves: it could not be clicked away any more.
         hsts=bool(args.get("tls")),
         rate_limit=args.get("rate_limit", 0),
