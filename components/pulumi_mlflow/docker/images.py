@@ -91,6 +91,13 @@ _INGREDIENTS = {
 """Kind of image → name in its build context, and pattern of the file that set-up makes for it."""
 
 
+_ENTRYPOINTS = {
+    **dict.fromkeys(("minio", "mlflow", "versitygw"), ("entrypoint.sh", "entrypoint.sh")),
+    **dict.fromkeys(("mysql", "mariadb"), ("docker-entrypoint.sh", "mysql-entrypoint.sh")),
+}
+"""Kind of image → name in its build context, and file of `images/common/` that it shares with others."""
+
+
 def _ingredients(kind: str, source: ImageSource) -> Mapping[str, str]:
     """Name in the build context → pattern, of what set-up makes for such an image."""
     made = source is ImageSource.BUILD or kind in PROGRAMS
@@ -146,8 +153,9 @@ def context_files(kind: str, source: ImageSource, build_args: Mapping[str, str])
         for path in sorted(folder.iterdir())
         if path.is_file() and path.suffix != ".in" and path.name not in left_out
     }
-    if kind in ("minio", "mlflow", "versitygw"):
-        files["entrypoint.sh"] = _recipes() / "common" / "entrypoint.sh"
+    if kind in _ENTRYPOINTS:
+        name, shared = _ENTRYPOINTS[kind]
+        files[name] = _recipes() / "common" / shared
     for name, pattern in _ingredients(kind, source).items():
         files[name] = _ingredient(pattern)
     return files
