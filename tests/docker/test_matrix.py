@@ -33,7 +33,7 @@ SIDE_BY_SIDE = 2
 
 THOROUGH = {
     matrix.TOUR[0]: "--large" if FULL else "--full",
-    **(dict.fromkeys(matrix.TOUR[1:3], "--full") if FULL else {}),
+    **(dict.fromkeys((*matrix.TOUR[1:3], matrix.TOUR[4]), "--full") if FULL else {}),
 }
 """Cells in which more than the quick behaviours are proved: minutes each."""
 
