@@ -30,23 +30,29 @@ class Neighbours:
     Attributes:
         host: this machine, for containers and for itself.
         provider: who logs users in.
-        database_port: of PostgreSQL.
+        database: container of PostgreSQL.
+        database_port: its port.
         bucket_port: of the store.
     """
 
     host: str
     provider: Issuer
+    database: Container
     database_port: int
     bucket_port: int
 
     def place(self) -> Place:
-        """Ports for one stack."""
+        """Ports for one stack, and a database of its own."""
+        name = f"of_{secrets.token_hex(4)}"
+        create = ["psql", "-U", "mlflow", "-h", "127.0.0.1", "-c", f"CREATE DATABASE {name}"]
+        assert _succeeds(self.database, create, PGPASSWORD=SECRET)
         return Place(
             host=self.host,
             port=free_port(),
             store_port=free_port(),
             console_port=free_port(),
             database_port=self.database_port,
+            database_name=name,
             bucket_port=self.bucket_port,
             issuer=self.provider.url,
         )
@@ -71,17 +77,17 @@ def neighbours(client: docker.DockerClient, like: DockerStack) -> Iterator[Neigh
     host = this_machine(client)
     ports = free_port(), free_port()
     try:
-        _database(client, name, like.container("database").image.id, (host, ports[0]))
+        database = _database(client, name, like.container("database").image.id, (host, ports[0]))
         bucket(client, name, like.container("artifacts").image.id, (host, ports[1]))
         with issuer(host) as provider:
-            yield Neighbours(host, provider, *ports)
+            yield Neighbours(host, provider, database, *ports)
     finally:
         sweep(client, name)
 
 
 def _database(
     client: docker.DockerClient, name: str, image: str, published: tuple[str, int]
-) -> None:
+) -> Container:
     container = client.containers.create(
         image,
         ["postgres"],
@@ -98,6 +104,7 @@ def _database(
     container.start()
     ready = ["psql", "-U", "mlflow", "-d", "mlflow", "-h", "127.0.0.1", "-c", "SELECT 1"]
     until(lambda: _succeeds(container, ready, PGPASSWORD=SECRET), 60)
+    return container
 
 
 def bucket(

@@ -176,6 +176,14 @@ def test_what_is_no_artifact_has_a_limit(gate):
         assert gate.behind.last.size == limit + 1
 
 
+def test_a_step_up_as_windows_writes_it_is_refused(gate):
+    folder = "/api/2.0/mlflow-artifacts/artifacts/run"
+    for name in ("..%5cx", "..%5Cx", "a/..\\x"):
+        answer = ask(gate, f"{folder}/{name}", "PUT", data=b"x")
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert ask(gate, f"{folder}/a%5cb..txt", "PUT", data=b"x").status_code == 200
+
+
 def test_each_client_has_a_limit(gate):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: ask(gate, "/x", login=None), range(300)))

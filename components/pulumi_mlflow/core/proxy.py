@@ -287,6 +287,11 @@ http {
         add_header WWW-Authenticate $challenge always;
 {% endif %}
 
+        # A step up as Windows writes it, which no path of MLflow's has. MLflow takes it for a name, and 500 is what it
+        # answers where the store (MinIO) does not.
+        if ($request_uri ~* "\\.\\.(%5c|\\\\)") {
+            return 400 {{ error("INVALID_PARAMETER_VALUE", "A path must not have `..` before a backslash.") }};
+        }
         if ($cross_site) {
             return 403 {{ error("PERMISSION_DENIED", "Another site made your browser ask for this.") }};
         }
