@@ -289,7 +289,7 @@ http {
 
         # A step up as Windows writes it, which no path of MLflow's has. MLflow takes it for a name, and 500 is what it
         # answers where the store (MinIO) does not.
-        if ($request_uri ~* "\\.\\.(%5c|\\\\)") {
+        if ($request_uri ~* "\\.\\.(%5c|\\x5c)") {
             return 400 {{ error("INVALID_PARAMETER_VALUE", "A path must not have `..` before a backslash.") }};
         }
         if ($cross_site) {
