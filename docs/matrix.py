@@ -34,15 +34,14 @@ def table(found: dict[str, Any]) -> str:
     Args:
         found: what the tests wrote.
     """
-    rows = [_row(cell) for cell in found["cells"]]
-    asked = "all cells, `FULL=1`" if found["full"] else "the cells of `make test`"
+    cells = list(found["cells"].values())
     return "\n".join(
         [
-            f"{found['at'][:10]}, MLflow {_version(found)}, {asked}, {found['seconds'] / 60:.0f} min.",
+            f"{len(cells)} of {found['of']} combinations, MLflow {_version(cells[0])}.",
             "",
-            "| Database | Store | Login | Artifacts | Behaviours | `up` (s) | Behaviours (s) | Second `up`, refresh |",
-            "| --- | --- | --- | --- | --- | ---: | ---: | --- |",
-            *rows,
+            "| Database | Store | Login | Artifacts | Behaviours | `up` (s) | Behaviours (s) | Second `up`, refresh | Seen |",
+            "| --- | --- | --- | --- | --- | ---: | ---: | --- | --- |",
+            *(_row(cell) for cell in cells),
         ]
     )
 
@@ -51,27 +50,20 @@ def _row(cell: dict[str, Any]) -> str:
     outcomes = cell["outcomes"]
     passed = sum(o["result"] == "passed" for o in outcomes)
     failed = [o["title"] for o in outcomes if o["result"] not in {"passed", "n/a"}]
-    shown = f"{passed} passed" + (f", **failed: {', '.join(failed)}**" if failed else "")
-    place = cell["cell"]
     seconds = cell["seconds"]
-    return (
-        "| "
-        + " | ".join(
-            [
-                *(place[key] for key in ("database", "store", "login", "way")),
-                shown,
-                f"{seconds['up']:.0f}",
-                f"{seconds['verify']:.0f}",
-                "**changes**" if cell["changed_again"] else "no change",
-            ]
-        )
-        + " |"
-    )
+    columns = [
+        *(cell["cell"][key] for key in ("database", "store", "login", "way")),
+        f"{passed} passed" + (f", **failed: {', '.join(failed)}**" if failed else ""),
+        f"{seconds['up']:.0f}",
+        f"{seconds['verify']:.0f}",
+        "**changes**" if cell["changed_again"] else "no change",
+        cell["at"],
+    ]
+    return f"| {' | '.join(columns)} |"
 
 
-def _version(found: dict[str, Any]) -> str:
-    first = found["cells"][0]["outcomes"][0]["detail"]
-    return str(first).removeprefix("MLflow ")
+def _version(cell: dict[str, Any]) -> str:
+    return str(cell["outcomes"][0]["detail"]).removeprefix("MLflow ")
 
 
 def filled(text: str, name: str, content: str) -> str:
