@@ -16,6 +16,18 @@ FOUND = ROOT / ".state" / "conformance.json"
 TARGET = ROOT / "docs" / "conformance.md"
 
 _MARKS = "<!-- {name}: made by docs/matrix.py -->", "<!-- end of {name} -->"
+_COLUMNS = {
+    "Database": "---",
+    "Store": "---",
+    "Login": "---",
+    "Artifacts": "---",
+    "Behaviours": "---",
+    "`up` (s)": "---:",
+    "Behaviours (s)": "---:",
+    "Second `up`, refresh": "---",
+    "Seen": "---",
+}
+"""Title → how Markdown aligns it."""
 _LEVELS = {Level.QUICK: "", Level.FULL: "`--full`", Level.LARGE: "`--large`"}
 
 
@@ -39,8 +51,8 @@ def table(found: dict[str, Any]) -> str:
         [
             f"{len(cells)} of {found['of']} combinations, MLflow {_version(cells[0])}.",
             "",
-            "| Database | Store | Login | Artifacts | Behaviours | `up` (s) | Behaviours (s) | Second `up`, refresh | Seen |",
-            "| --- | --- | --- | --- | --- | ---: | ---: | --- | --- |",
+            f"| {' | '.join(_COLUMNS)} |",
+            f"| {' | '.join(_COLUMNS.values())} |",
             *(_row(cell) for cell in cells),
         ]
     )

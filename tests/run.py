@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = [sys.executable, str(ROOT / "toolchain" / "setup.py")]
 PYTHON = [*SETUP, "run", "--", "python"]
 REFERENCE = ROOT / "infra" / "reference.py"
+CONFORMANCE = ROOT / "docs" / "matrix.py"
 
 CHECKS = {
     "style": ["-m", "ruff", "check", "."],
@@ -81,6 +82,8 @@ def checks() -> list[Tally]:
     wanted = dict(CHECKS)
     if REFERENCE.is_file():
         wanted["docs"] = [str(REFERENCE), "--check"]
+    if CONFORMANCE.is_file():
+        wanted["behaviours"] = [str(CONFORMANCE), "--check"]
     return [check(name, [*PYTHON, *arguments]) for name, arguments in wanted.items()]
 
 
