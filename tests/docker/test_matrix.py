@@ -26,9 +26,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
 REPORT = ROOT / ".state" / "conformance.json"
 CELLS = matrix.everything() if FULL else matrix.usual()
-SEEN = matrix.usual()
-"""Cells that were seen green on our machines. The others are skipped, and said to be, until they were; FULL=1 tries all."""
-UNSEEN = pytest.mark.skip(reason="FULL=1: a combination that has not been seen green yet")
 SIDE_BY_SIDE = 2
 
 THOROUGH = {
@@ -55,11 +52,7 @@ class Proof:
 def proofs(client, request, tmp_path_factory):
     """Cell → what is becoming known of it, for the cells whose tests were selected."""
     tests = [item for item in request.session.items if item.path == request.path]
-    cells = [
-        item.callspec.params["cell"]
-        for item in tests
-        if hasattr(item, "callspec") and not item.get_closest_marker("skip")
-    ]
+    cells = [item.callspec.params["cell"] for item in tests if hasattr(item, "callspec")]
     found: dict[Cell, Future[Proof]] = {cell: Future() for cell in cells}
     homes = list(matrix.by_stack(cells).values())
     # Of the tour; what the other stacks use and did not make is of its images.
@@ -218,11 +211,7 @@ def write_report(proved: list[Proof]) -> None:
     REPORT.write_text(json.dumps({"of": len(order), "cells": cells}, indent=1))
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [cell if FULL or cell in SEEN else pytest.param(cell, marks=UNSEEN) for cell in CELLS],
-    ids=str,
-)
+@pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_cell(proofs, cell):
     proof = proofs[cell].result(timeout=3000)
     print(proof.seconds)
