@@ -322,4 +322,3 @@ func orEmpty[T map[string]string | []string](given, empty T) T {
 	}
 	return given
 }
-
