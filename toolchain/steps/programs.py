@@ -225,15 +225,15 @@ def _unpack_programs(archive: Path, target: Path) -> None:
 
 
 def build_pulumi(places: Places, console: Console, go: str) -> None:
-    """Build the CLI and the last Python host that is in the registry; copy the SDK's two scripts."""
+    """Build the CLI and our own Python host; copy the SDK's two scripts."""
     with half_made(places.tools.parent) as folder:
         programs = folder / "bin"
         programs.mkdir()
         for recipe, package, name in (
-            ("python-host", f"{_SDK}/python/cmd/pulumi-language-python", _PROGRAMS[1]),
+            ("python-host", ".", _PROGRAMS[1]),
             ("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", _PROGRAMS[0]),
         ):
-            flags = f"-s -w -X {_SDK_VERSION}={VERSIONS[recipe]}"
+            flags = f"-s -w -X {_SDK_VERSION}={VERSIONS['pulumi']}"
             go_build(console, go, recipe, package, programs / name, "-ldflags", flags)
         sdk = _module_folder(go, "pulumi", _SDK)
         for source in (f"cmd/{_PROGRAMS[2]}", f"dist/{_PROGRAMS[3]}"):
