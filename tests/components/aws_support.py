@@ -172,7 +172,7 @@ class Program:
     def _outputs(self):
         endpoint = getattr(self.made, "endpoint", None) or getattr(self.made, "network", None) or {}
         for key, value in endpoint.items():
-            if isinstance(value, (str, pulumi.Output)):
+            if not isinstance(value, list):
                 yield key, pulumi.Output.from_input(value)
 
     def __getitem__(self, name):

@@ -93,7 +93,7 @@ def test_groups_let_nothing_in_but_https_from_the_vpc(usual):
 
 
 def test_what_uses_the_endpoints_comes_after_them(usual):
-    assert usual.endpoint("endpoints") == ("network-endpoints-id", False)
+    assert usual.endpoint("endpoints") == ("network-endpoints-group-id", False)
     assert usual.made.network["place"] == "vpc:mlflow-prod"
 
 

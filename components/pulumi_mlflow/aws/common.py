@@ -63,7 +63,7 @@ class AwsComponent(MlflowComponent):
         AWS's groups let all out by themselves; Terraform's provider, which Pulumi's is, takes that away.
         """
         return aws.ec2.SecurityGroup(
-            self._child(role),
+            self._child(f"{role}-group"),
             name=self._short(role),
             description=description,
             vpc_id=vpc_id,

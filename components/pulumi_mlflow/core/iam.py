@@ -116,6 +116,16 @@ def bucket_arn(bucket: str, region: str) -> str:
     return f"arn:{partition(region)}:s3:::{bucket}"
 
 
+def managed_policy(name: str, region: str) -> str:
+    """ARN of a policy that AWS itself keeps.
+
+    Args:
+        name: with its path, such as `service-role/…`.
+        region: any of the partition.
+    """
+    return f"arn:{partition(region)}:iam::aws:policy/{name}"
+
+
 def trust(service: str, conditions: Mapping[str, Any] | None = None) -> str:
     """Who may take a role on: a service of AWS.
 
@@ -427,3 +437,46 @@ def flow_logs(log_group: str) -> str:
             )
         ]
     )
+
+
+def read_secrets(secrets: Sequence[str], region: str, kms_keys: Sequence[str] = ()) -> str:
+    """What RDS Proxy does to log in to the database.
+
+    Args:
+        secrets: ARNs of secrets.
+        region: where they are.
+        kms_keys: ARNs of keys of ours that they are encrypted with.
+    """
+    statements = [
+        allow(
+            "Secrets",
+            # It asks for the description to see that the secret is one.
+            ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+            secrets,
+        )
+    ]
+    if kms_keys:
+        statements.append(
+            allow(
+                "SecretKeys",
+                ["kms:Decrypt"],
+                kms_keys,
+                {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}},
+            )
+        )
+    return document(statements)
+
+
+def database_login(region: str, account: str, resource_id: str, user: str) -> str:
+    """What a person needs to log in to a database by their own identity, without a password.
+
+    https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.IAMPolicy.html
+
+    Args:
+        region: where the database is.
+        account: whose it is.
+        resource_id: RDS's own id of it (`db-…`, `cluster-…`).
+        user: name in the database, which must be granted `rds_iam` (PostgreSQL) or made with AWSAuthenticationPlugin.
+    """
+    arn = f"arn:{partition(region)}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}"
+    return document([allow("Login", ["rds-db:connect"], [arn])])
