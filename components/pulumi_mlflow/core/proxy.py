@@ -136,7 +136,7 @@ _NGINX = """\
             proxy_set_header Cookie $http_cookie;
             proxy_set_header X-Auth-Request-Redirect {{ redirect }};
             proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Proto {{ scheme }};
             proxy_set_header X-Real-IP $remote_addr;
 {%- endmacro %}
 daemon off;
@@ -153,6 +153,15 @@ http {
     # What goes wrong with a request stands in the access log. nginx's own messages would hold its whole line, with
     # arguments: searches, and codes of logins.
     error_log stderr emerg;
+
+{% if trusted %}
+    # A load balancer stands before it, and says whose request it is.
+{% for block in trusted %}
+    set_real_ip_from {{ block }};
+{% endfor %}
+    real_ip_header X-Forwarded-For;
+    real_ip_recursive on;
+{% endif %}
 
     # All that nginx writes; the root file system is read-only.
     client_body_temp_path /tmp/client_body;
@@ -335,7 +344,7 @@ http {
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Proto {{ scheme }};
 {% for name, value in headers.items() %}
         proxy_set_header {{ name }} {{ value }};
 {% endfor %}
@@ -485,6 +494,8 @@ class ProxySettings:
         rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
+        trusted: blocks of addresses of a load balancer before it, to which clients come by TLS; none without.
+        logged_in: whether that has logged clients in, with `none`: their logins are not passed on to the server.
     """
 
     listen_port: int
@@ -502,6 +513,8 @@ class ProxySettings:
     rate_limit: int = 0
     cache: bool = False
     multipart: bool = False
+    trusted: tuple[str, ...] = ()
+    logged_in: bool = False
 
 
 def render_nginx(settings: ProxySettings) -> str:
@@ -519,6 +532,8 @@ def render_nginx(settings: ProxySettings) -> str:
         raise ValueError(f"auth: must be one of {', '.join(MODES)} (got {settings.auth!r})")
     if settings.rate_limit < 0:
         raise ValueError(f"rate_limit: must be ≥ 0 (got {settings.rate_limit})")
+    if settings.logged_in and settings.auth != NONE:
+        raise ValueError(f"logged_in: is for auth none (got {settings.auth!r})")
     if bool(settings.certificate_path) != bool(settings.key_path):
         raise ValueError("certificate_path, key_path: must be given together")
     return _TEMPLATE.render(
@@ -528,7 +543,9 @@ def render_nginx(settings: ProxySettings) -> str:
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
-        hsts=settings.hsts and bool(settings.certificate_path),
+        hsts=settings.hsts and bool(settings.certificate_path or settings.trusted),
+        trusted=[str(ipaddress.ip_network(block)) for block in settings.trusted],
+        scheme="https" if settings.trusted else "$scheme",
         certificate_path=_optional("certificate_path", settings.certificate_path),
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,
@@ -572,7 +589,7 @@ def _headers(settings: ProxySettings) -> dict[str, str]:
     headers = dict.fromkeys(_IDENTITY_HEADERS, '""')
     if settings.auth == BASIC:
         headers["Authorization"] = '""'  # the password is for the proxy alone
-    elif settings.auth in OIDC_MODES:
+    elif settings.auth in OIDC_MODES or settings.logged_in:
         # Neither token nor session are the server's to see.
         headers |= {"Authorization": '""', "Cookie": '""'}
     if settings.auth == OIDC_MLFLOW:
