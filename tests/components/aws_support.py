@@ -76,11 +76,15 @@ def outputs(args):
     if kind == "Certificate":
         found["domainValidationOptions"] = [
             {
-                "domainName": args.inputs["domainName"],
-                "resourceRecordName": "_x.example",
+                "domainName": host,
+                "resourceRecordName": f"_x.{host}",
                 "resourceRecordType": "CNAME",
                 "resourceRecordValue": "_y.example",
             }
+            for host in (
+                args.inputs["domainName"],
+                *args.inputs.get("subjectAlternativeNames", []),
+            )
         ]
     if kind == "GeneratedSecret":
         found["value"] = f"{args.name}value".replace("-", "").ljust(int(args.inputs["length"]), "0")
@@ -154,11 +158,13 @@ class Program:
             for key, value in self._outputs():
                 self._known[key] = loop.run_until_complete(resolved(value))
         self.seen = {}
+        self.raw = {}
         for request in monitor.requests:
             if request.type == "pulumi:pulumi:Stack":
                 continue
             inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
             assert request.name not in self.seen, f"{request.name} is there twice"
+            self.raw[request.name] = inputs
             self.seen[request.name] = Seen(
                 request.name,
                 request.type,

@@ -242,9 +242,7 @@ class AwsTaskComponent(AwsComponent):
             wait_for_steady_state=False,
             tags=self._tags(role),
             # Autoscaling's, between its two limits.
-            opts=self._opts(
-                depends_on=[*self._granted, *after], ignore_changes=["desiredCount"]
-            ),
+            opts=self._opts(depends_on=[*self._granted, *after], ignore_changes=["desiredCount"]),
             **more,
         )
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -625,6 +626,12 @@ def _secret(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]{16,}", value):
         raise ValueError("proxy_secret: must be 16 letters and digits at least")
     return value
+
+
+def htpasswd(passwords: Mapping[str, str], salt: str) -> str:
+    """The password file of nginx; arguments as of `htpasswd_line`."""
+    lines = [htpasswd_line(user, password, salt) for user, password in passwords.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def htpasswd_line(username: str, password: str, seed: str) -> str:
