@@ -227,8 +227,14 @@ class Policy:
 
     def _matches(self, statement, action, resource, principal, context):
         who = statement.get("Principal")
-        if isinstance(who, dict) and principal not in who.values():
-            return False
+        if isinstance(who, dict):
+            named = [
+                one
+                for value in who.values()
+                for one in (value if isinstance(value, list) else [value])
+            ]
+            if principal not in named:
+                return False
         if not any(fnmatch.fnmatchcase(action, pattern) for pattern in statement["Action"]):
             return False
         resources = statement.get("Resource", ["*"])

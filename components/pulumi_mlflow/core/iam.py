@@ -480,3 +480,30 @@ def database_login(region: str, account: str, resource_id: str, user: str) -> st
     """
     arn = f"arn:{partition(region)}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}"
     return document([allow("Login", ["rds-db:connect"], [arn])])
+
+
+def topic_policy(topic: str) -> str:
+    """Who may publish to a topic of alarms: CloudWatch and Budgets, for this account.
+
+    Args:
+        topic: its ARN.
+    """
+    account = account_of(topic)
+    return document(
+        [
+            allow(
+                "Alarms",
+                ["sns:Publish"],
+                [topic],
+                own_account(account),
+                principal={"Service": ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]},
+            ),
+            deny(
+                "OnlyByTls",
+                ["sns:Publish"],
+                [topic],
+                {"Bool": {"aws:SecureTransport": "false"}},
+                principal="*",
+            ),
+        ]
+    )
