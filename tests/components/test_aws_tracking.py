@@ -140,7 +140,7 @@ def test_the_migration_runs_once_before_the_service(usual):
 
 def test_only_the_migration_knows_the_administrator(usual):
     order = containers(usual, "migration")
-    assert order["user"]["secrets"] == [{"name": "ADMIN", "valueFrom": f"{ADMIN_SECRET}:::"}]
+    assert order["user"]["secrets"] == [{"name": "ADMIN", "valueFrom": ADMIN_SECRET}]
     assert order["user"]["command"][-1].endswith("database_user.py")
     assert order["migration"]["secrets"] == []
     assert ADMIN_SECRET not in usual["tracking-server-task"]["containerDefinitions"]
@@ -342,17 +342,21 @@ def test_it_answers_to_its_names_alone(usual):
     assert not [host for host in allowed if host.startswith("*")]
 
 
-def test_sizes_are_fargates(usual):
-    assert (usual["tracking-server-task"]["cpu"], usual["tracking-server-task"]["memory"]) == (
-        "4096",
-        "8192",
-    )
-    small = server(workers=1, cpus=1.0)
-    assert (small["tracking-server-task"]["cpu"], small["tracking-server-task"]["memory"]) == (
-        "1024",
-        "2048",
-    )
-    assert "--workers" in containers(small)["server"]["command"]
+@pytest.mark.parametrize(
+    ("args", "cpu", "memory"),
+    [
+        ({}, "1024", "2048"),
+        ({"workers": 1}, "512", "1024"),
+        ({"workers": 4}, "2048", "4096"),
+        ({"workers": 2, "cpus": 4.0, "memory_mb": 10000}, "4096", "10240"),
+    ],
+)
+def test_sizes_are_fargates(args, cpu, memory):
+    found = server(**args)
+    task = found["tracking-server-task"]
+    assert (task["cpu"], task["memory"]) == (cpu, memory)
+    command = containers(found)["server"]["command"]
+    assert command[command.index("--workers") + 1] == str(args.get("workers", 2))
 
 
 @pytest.mark.parametrize("mode", ["mlflow", "oidc-mlflow"])

@@ -123,5 +123,6 @@ def test_too_many_files_are_refused_without_their_content():
 
 def test_sources_name_a_version():
     assert ecs.secret_source("arn:s", "v1") == "arn:s:::v1"
+    assert ecs.secret_source("arn:s", "") == "arn:s"
     assert ecs.secret_source("arn:s", "v1", "KEY") == "arn:s:KEY::v1"
     assert ecs.log_stream("server", "arn:aws:ecs:r:1:task/c/abc") == "task/server/abc"

@@ -14,7 +14,7 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import auth, budgets, ecs, iam, limits, naming, server, stores, uris, urls
+from ..core import auth, budgets, ecs, iam, naming, server, stores, uris, urls
 from ..core.aws_image import FILES as FILES_PATH
 from ..core.aws_image import check_reference
 from ..generated import GeneratedSecret
@@ -33,6 +33,10 @@ USER = f"{UID}:{UID}"
 
 _MIGRATION_MB = 2048
 _MIGRATION_SECONDS = 1800
+_WORKERS_A_CPU = 2
+"""On Docker a CPU that is not used costs nothing, and the limit is `limits.server_cpus`; here each is paid for, and
+replicas are added when they are busy."""
+
 _CPU_PERCENT = 60
 """Where replicas are added: MLflow's Python has its threads wait for one another well before 100 %."""
 
@@ -558,7 +562,7 @@ def _check(name: str, args: AwsTrackingServerArgs) -> "tuple[ecs.Size, int]":
             raise ValueError(f"{name}: {key}: {reason}")
     try:
         size = ecs.size(
-            args.get("cpus") or limits.server_cpus(workers),
+            args.get("cpus") or workers / _WORKERS_A_CPU,
             args.get("memory_mb") or budgets.server_memory_mb(workers),
         )
         return size, ecs.storage_gb(_scratch_mb(args))

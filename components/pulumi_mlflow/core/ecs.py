@@ -254,7 +254,7 @@ def secret_source(arn: str, version: str, key: str = "") -> str:
         version: id of the version; empty for the current one.
         key: of the JSON; empty for all of it.
     """
-    return f"{arn}:{key}::{version}"
+    return f"{arn}:{key}::{version}" if key or version else arn
 
 
 def log_stream(container: str, task_arn: str) -> str:
