@@ -4,7 +4,9 @@ import fnmatch
 import json
 from dataclasses import dataclass
 
+import botocore.session
 import pulumi
+from botocore.validate import ParamValidator
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from tests.support import program_loop
@@ -205,6 +207,13 @@ class Program:
                     found.add(other)
                     todo.append(other)
         return found
+
+
+def check_request(service, operation, **request):
+    """Demand that AWS's own description of a request takes it (botocore's model; no account is asked)."""
+    shape = botocore.session.get_session().get_service_model(service).operation_model(operation)
+    report = ParamValidator().validate(request, shape.input_shape)
+    assert not report.has_errors(), report.generate_report()
 
 
 class Policy:

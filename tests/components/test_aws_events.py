@@ -2,6 +2,7 @@
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.components.aws_support import check_request
 
 from pulumi_mlflow.aws import events
 
@@ -23,6 +24,7 @@ class Logs:
         self.lines, self.asked = lines, []
 
     def get_log_events(self, **asked):
+        check_request("logs", "GetLogEvents", **asked)
         self.asked.append(asked)
         if self.lines is None:
             raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetLogEvents")
@@ -35,6 +37,7 @@ class Ecs:
         self.stopped, self.started = [], []
 
     def run_task(self, **asked):
+        check_request("ecs", "RunTask", **asked)
         self.started.append(asked)
         tasks = [] if self.failures else [{"taskArn": ARN}]
         return {"tasks": tasks, "failures": self.failures}
@@ -44,6 +47,7 @@ class Ecs:
         return {"tasks": [state]}
 
     def stop_task(self, **asked):
+        check_request("ecs", "StopTask", **asked)
         self.stopped.append(asked)
 
     def describe_services(self, cluster, services):
@@ -51,6 +55,7 @@ class Ecs:
         return {"services": [state]}
 
     def list_tasks(self, **asked):
+        check_request("ecs", "ListTasks", **asked)
         assert asked["desiredStatus"] == "STOPPED"
         return {"taskArns": [ARN] if self.states else []}
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.components.aws_support import REGION, Program
+from tests.components.aws_support import REGION, Program, check_request
 
 from pulumi_mlflow import builds, recipes
 from pulumi_mlflow.aws import image
@@ -108,6 +108,7 @@ class Ecr:
 
     def describe_images(self, **asked):
         self.asked = asked
+        check_request("ecr", "DescribeImages", **asked)
         if self.digest:
             return {"imageDetails": [{"imageDigest": self.digest}]}
         raise ClientError({"Error": {"Code": self.code}}, "DescribeImages")
@@ -139,11 +140,11 @@ class Engine:
 
 def test_a_digest_is_found_by_its_tag():
     ecr = Ecr(DIGEST)
-    assert image.find_digest(ecr, "r", "t") == DIGEST
-    assert ecr.asked == {"repositoryName": "r", "imageIds": [{"imageTag": "t"}]}
-    assert image.find_digest(Ecr(), "r", "t") == ""
+    assert image.find_digest(ecr, "repo", "t") == DIGEST
+    assert ecr.asked == {"repositoryName": "repo", "imageIds": [{"imageTag": "t"}]}
+    assert image.find_digest(Ecr(), "repo", "t") == ""
     with pytest.raises(ClientError):
-        image.find_digest(Ecr(code="AccessDeniedException"), "r", "t")
+        image.find_digest(Ecr(code="AccessDeniedException"), "repo", "t")
 
 
 def test_a_push_ends_with_the_registrys_digest():
@@ -175,8 +176,8 @@ PROPS = {
     "source": "registry",
     "build_args": {"BASE": "python:3"},
     "tag": "t",
-    "repository": "r",
-    "repository_url": "registry.example.com/r",
+    "repository": "repo",
+    "repository_url": "registry.example.com/repo",
     "region": REGION,
 }
 
@@ -198,7 +199,7 @@ def test_what_is_not_is_built_with_its_volumes_and_pushed(monkeypatch, capsys):
     monkeypatch.setattr(builds, "connect", lambda: engine)
     monkeypatch.setattr(builds, "build_image", build_image)
     done = image._PushProvider().create(PROPS)
-    assert (done.id, done.outs["digest"]) == ("r:t", DIGEST)
+    assert (done.id, done.outs["digest"]) == ("repo:t", DIGEST)
     [(name, (recipe, arguments))] = seen.items()
     assert name == engine.name
     assert name.startswith("pulumi-mlflow/fargate-mlflow:")
@@ -227,6 +228,6 @@ def test_a_changed_tag_is_a_new_push_and_the_old_image_stays():
 
 def test_an_image_that_somebody_deleted_is_pushed_again(monkeypatch):
     monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr())
-    assert image._PushProvider().read("r:t", PROPS).id == ""
+    assert image._PushProvider().read("repo:t", PROPS).id == ""
     monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr(DIGEST))
-    assert image._PushProvider().read("r:t", PROPS).outs["digest"] == DIGEST
+    assert image._PushProvider().read("repo:t", PROPS).outs["digest"] == DIGEST

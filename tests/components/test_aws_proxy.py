@@ -3,7 +3,15 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program, is_secret
+from tests.components.aws_support import (
+    ACCOUNT,
+    NETWORK,
+    REGION,
+    Policy,
+    Program,
+    check_request,
+    is_secret,
+)
 
 from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.contracts import UnreachableEndpointError
@@ -255,6 +263,8 @@ def test_the_load_balancers_copy_of_the_clients_secret_is_secret():
 
 def test_every_container_is_hardened(each):
     mode, found = each
+    definitions = list(containers(found).values())
+    check_request("ecs", "RegisterTaskDefinition", family="f", containerDefinitions=definitions)
     users = {name: item["user"] for name, item in containers(found).items()}
     expected = {"files": "10001:10001", "nginx": "101:101"}
     if mode not in ("basic", "mlflow"):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program, check_request
 
 from pulumi_mlflow.aws.tracking import AwsTrackingServer
 from pulumi_mlflow.contracts import UnreachableEndpointError
@@ -80,6 +80,12 @@ def test_every_container_is_hardened(usual):
             assert item["readonlyRootFilesystem"] is True
             assert item["user"] == "10001:10001"
             assert item["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("role", ["server", "migration"])
+def test_ecs_takes_its_containers(usual, role):
+    definitions = list(containers(usual, role).values())
+    check_request("ecs", "RegisterTaskDefinition", family="f", containerDefinitions=definitions)
 
 
 def test_secrets_are_files_that_only_the_writer_is_given(usual):
