@@ -78,6 +78,15 @@ def test_the_services_that_tasks_need_are_inside(usual):
     assert policy.decide("s3:PutObject", "arn:aws:s3:::x/y", **own) == "allow"
 
 
+def test_buckets_of_others_are_named():
+    found = network(foreign_buckets=["theirs"])
+    policy = Policy(found["network-s3"]["policy"])
+    other = {"aws_resourceaccount": "9" * 12}
+    assert policy.decide("s3:PutObject", "arn:aws:s3:::theirs/x", **other) == "allow"
+    assert policy.decide("s3:ListBucket", "arn:aws:s3:::theirs", **other) == "allow"
+    assert policy.decide("s3:PutObject", "arn:aws:s3:::theirs-too/x", **other) == "none"
+
+
 def test_groups_let_nothing_in_but_https_from_the_vpc(usual):
     assert usual["network-default"]["ingress"] == []
     assert usual["network-default"]["egress"] == []

@@ -98,6 +98,8 @@ def test_logins_of_the_load_balancer_do_not_reach_the_server():
     text = nginx(logged_in=True)
     assert 'proxy_set_header Authorization "";' in text
     assert 'proxy_set_header Cookie "";' in text
+    for header in ("Accesstoken", "Data", "Identity"):
+        assert f'proxy_set_header X-Amzn-Oidc-{header} "";' in text
     assert 'proxy_set_header Cookie "";' not in nginx()
     with pytest.raises(ValueError, match="logged_in: is for auth none"):
         nginx(logged_in=True, auth="oidc")

@@ -86,6 +86,8 @@ class AwsNetworkArgs(TypedDict):
     """`none`, `single` (one gateway) or `per-zone`; `none` unless given. Needed for an identity provider outside."""
     flow_logs: NotRequired[bool]
     """Whether connections are logged; yes unless given."""
+    foreign_buckets: NotRequired[list[str]]
+    """Buckets of other accounts that tasks may use; S3's endpoint lets through those of this account only."""
     existing: NotRequired[Optional[AwsExistingNetworkArgs]]
     """A VPC to use instead of making one."""
     deployment: NotRequired[str]
@@ -162,7 +164,11 @@ class AwsNetwork(AwsComponent):
             service_name=f"com.amazonaws.{region}.s3",
             vpc_endpoint_type="Gateway",
             route_table_ids=[table.id for table in tables],
-            policy=vpc.arn.apply(lambda arn: iam.endpoint_policy(region, iam.account_of(arn))),
+            policy=vpc.arn.apply(
+                lambda arn: iam.endpoint_policy(
+                    region, iam.account_of(arn), args.get("foreign_buckets", [])
+                )
+            ),
             tags=self._tags("s3"),
             opts=self._opts(),
         )

@@ -396,15 +396,33 @@ def replication(
     )
 
 
-def endpoint_policy(region: str, account: str) -> str:
+def endpoint_policy(region: str, account: str, buckets: Sequence[str] = ()) -> str:
     """What may pass the VPC's S3 endpoint: buckets of this account, and ECR's, where the layers of images are.
 
     A program inside the VPC thus cannot carry data to a bucket of another account.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
+
+    Args:
+        region: where the VPC is.
+        account: whose it is.
+        buckets: names of buckets of other accounts that may be used.
     """
+    others = [
+        allow(
+            "OtherBuckets",
+            ["s3:*"],
+            [
+                text
+                for bucket in buckets
+                for text in (bucket_arn(bucket, region), f"{bucket_arn(bucket, region)}/*")
+            ],
+            principal="*",
+        )
+    ]
     return document(
         [
+            *(others if buckets else []),
             allow(
                 "OwnBuckets",
                 ["s3:*"],

@@ -64,6 +64,9 @@ _IDENTITY_HEADERS = (
 )
 """Headers by which proxies (oauth2-proxy, Authelia, Traefik, …) tell a server who asks; a client's own are lies."""
 
+_BALANCER_HEADERS = ("X-Amzn-Oidc-Accesstoken", "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity")
+"""What AWS's load balancer adds of whom it has logged in, their token included; where it has not, a client's own."""
+
 _UI_POLICY = (
     "default-src 'self'; "
     # HTML artifacts are shown in sandboxed `blob:` frames, which inherit this policy: what they need is allowed here
@@ -588,6 +591,8 @@ def _login(settings: ProxySettings) -> dict[str, Any]:
 def _headers(settings: ProxySettings) -> dict[str, str]:
     """Headers for the server that a client has no say in: name → nginx's value, `""` for none."""
     headers = dict.fromkeys(_IDENTITY_HEADERS, '""')
+    if settings.trusted:
+        headers |= dict.fromkeys(_BALANCER_HEADERS, '""')
     if settings.auth == BASIC:
         headers["Authorization"] = '""'  # the password is for the proxy alone
     elif settings.auth in OIDC_MODES or settings.logged_in:
