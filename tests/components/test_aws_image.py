@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from tests.components.aws_support import REGION, Program, check_request
 
 from pulumi_mlflow import builds, recipes
-from pulumi_mlflow.aws import image
+from pulumi_mlflow.aws import registry
 from pulumi_mlflow.aws.image import AwsImage
 from pulumi_mlflow.core import aws_image
 from pulumi_mlflow.recipes import ImageSource
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused(args, refusal):
 
 
 def named(kind, source=ImageSource.REGISTRY, extras=()):
-    return image.tag(kind, source, image.build_args(kind, source, extras))
+    return registry.tag(kind, source, registry.build_args(kind, source, extras))
 
 
 def test_a_tag_is_another_for_every_difference(monkeypatch):
@@ -140,18 +140,18 @@ class Engine:
 
 def test_a_digest_is_found_by_its_tag():
     ecr = Ecr(DIGEST)
-    assert image.find_digest(ecr, "repo", "t") == DIGEST
+    assert registry.find_digest(ecr, "repo", "t") == DIGEST
     assert ecr.asked == {"repositoryName": "repo", "imageIds": [{"imageTag": "t"}]}
-    assert image.find_digest(Ecr(), "repo", "t") == ""
+    assert registry.find_digest(Ecr(), "repo", "t") == ""
     with pytest.raises(ClientError):
-        image.find_digest(Ecr(code="AccessDeniedException"), "repo", "t")
+        registry.find_digest(Ecr(code="AccessDeniedException"), "repo", "t")
 
 
 def test_a_push_ends_with_the_registrys_digest():
     engine = Engine([{"status": "Pushing"}, {"aux": {"Digest": DIGEST}}, {"status": "done"}])
-    auth = image.credentials(Ecr())
+    auth = registry.credentials(Ecr())
     assert auth == {"username": "AWS", "password": "pass:word"}
-    assert image.push(engine, "local:1", "registry.example.com:443/r:t", auth) == DIGEST
+    assert registry.push(engine, "local:1", "registry.example.com:443/r:t", auth) == DIGEST
     assert engine.tagged == "registry.example.com:443/r:t"
     repository, options = engine.pushed
     assert (repository, options["tag"]) == ("registry.example.com:443/r", "t")
@@ -167,8 +167,8 @@ def test_a_push_ends_with_the_registrys_digest():
     ],
 )
 def test_a_failed_push_says_why(answer, architecture, refusal):
-    with pytest.raises(image.RegistryError, match=refusal):
-        image.push(Engine(answer, architecture), "local:1", "r:t", {})
+    with pytest.raises(registry.RegistryError, match=refusal):
+        registry.push(Engine(answer, architecture), "local:1", "r:t", {})
 
 
 PROPS = {
@@ -183,9 +183,9 @@ PROPS = {
 
 
 def test_what_is_in_the_registry_is_not_built_again(monkeypatch):
-    monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr(DIGEST))
+    monkeypatch.setattr(registry.boto3, "client", lambda *_a, **_k: Ecr(DIGEST))
     monkeypatch.setattr(builds, "connect", lambda: pytest.fail("asked the engine"))
-    assert image._PushProvider().create(PROPS).outs["digest"] == DIGEST
+    assert registry._PushProvider().create(PROPS).outs["digest"] == DIGEST
 
 
 def test_what_is_not_is_built_with_its_volumes_and_pushed(monkeypatch, capsys):
@@ -195,10 +195,10 @@ def test_what_is_not_is_built_with_its_volumes_and_pushed(monkeypatch, capsys):
         seen[name] = ((context / "Dockerfile").read_text(), arguments)
 
     engine = Engine([{"aux": {"Digest": DIGEST}}])
-    monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr())
+    monkeypatch.setattr(registry.boto3, "client", lambda *_a, **_k: Ecr())
     monkeypatch.setattr(builds, "connect", lambda: engine)
     monkeypatch.setattr(builds, "build_image", build_image)
-    done = image._PushProvider().create(PROPS)
+    done = registry._PushProvider().create(PROPS)
     assert (done.id, done.outs["digest"]) == ("repo:t", DIGEST)
     [(name, (recipe, arguments))] = seen.items()
     assert name == engine.name
@@ -213,13 +213,13 @@ def test_without_official_images_the_base_is_built_first(monkeypatch):
     order = []
     monkeypatch.setattr(builds, "image_exists", lambda *_: "")
     monkeypatch.setattr(builds, "build_image", lambda _c, name, *_: order.append(name))
-    arguments = image.build_args("nginx", ImageSource.BUILD, [])
-    name = image.build(None, "nginx", ImageSource.BUILD, arguments)
+    arguments = registry.build_args("nginx", ImageSource.BUILD, [])
+    name = registry.build(None, "nginx", ImageSource.BUILD, arguments)
     assert order == [arguments["BASE"], name]
 
 
 def test_a_changed_tag_is_a_new_push_and_the_old_image_stays():
-    provider = image._PushProvider()
+    provider = registry._PushProvider()
     assert not provider.diff("i", PROPS, {**PROPS, "build_args": {}}).changes
     changed = provider.diff("i", PROPS, {**PROPS, "tag": "u"})
     assert (changed.changes, changed.replaces) == (True, ["tag"])
@@ -227,7 +227,7 @@ def test_a_changed_tag_is_a_new_push_and_the_old_image_stays():
 
 
 def test_an_image_that_somebody_deleted_is_pushed_again(monkeypatch):
-    monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr())
-    assert image._PushProvider().read("repo:t", PROPS).id == ""
-    monkeypatch.setattr(image.boto3, "client", lambda *_a, **_k: Ecr(DIGEST))
-    assert image._PushProvider().read("repo:t", PROPS).outs["digest"] == DIGEST
+    monkeypatch.setattr(registry.boto3, "client", lambda *_a, **_k: Ecr())
+    assert registry._PushProvider().read("repo:t", PROPS).id == ""
+    monkeypatch.setattr(registry.boto3, "client", lambda *_a, **_k: Ecr(DIGEST))
+    assert registry._PushProvider().read("repo:t", PROPS).outs["digest"] == DIGEST
