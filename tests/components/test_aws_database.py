@@ -57,6 +57,13 @@ def test_the_data_is_encrypted_private_and_kept(each):
     }
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "aurora-postgresql"])
+def test_its_protection_is_taken_off_only_when_told(engine):
+    found = database(engine=engine, deletion_protection=False)
+    assert main(found)["deletionProtection"] is False
+    assert main(found)["skipFinalSnapshot"] is False
+
+
 def test_a_second_one_stands_by(each):
     engine, found = each
     if engine.startswith("aurora"):

@@ -29,13 +29,13 @@ def made(**args):
     return Program(lambda: AwsImage("image", {"region": REGION, **args}))
 
 
-def test_a_repository_is_scanned_immutable_and_kept():
+def test_a_repository_is_scanned_immutable_and_goes_with_its_images():
     found = made()
     repository = found["image-repository"]
     assert repository["name"] == "mlflow-prod/mlflow"
     assert repository["imageTagMutability"] == "IMMUTABLE"
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
-    assert repository["forceDelete"] is False
+    assert repository["forceDelete"] is True
     rules = json.loads(found["image-lifecycle"]["policy"])["rules"]
     assert [rule["selection"]["tagStatus"] for rule in rules] == ["untagged", "any"]
 

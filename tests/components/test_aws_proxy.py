@@ -220,7 +220,8 @@ def test_uploads_may_be_silent(usual):
     assert balancer["idleTimeout"] == 3600
     assert balancer["clientKeepAlive"] >= 3600
     assert balancer["dropInvalidHeaderFields"] is True
-    assert balancer["enableDeletionProtection"] is True
+    # Nothing is lost with it, and taking a stack down must come to its end.
+    assert balancer["enableDeletionProtection"] is False
     assert door(idle_timeout=4000)["proxy-balancer"]["idleTimeout"] == 4000
 
 

@@ -109,6 +109,8 @@ class AwsDatabaseArgs(TypedDict):
     """Whether a change of class or version interrupts now instead of in the maintenance window; no unless given."""
     allow_major_upgrade: NotRequired[bool]
     """Whether another major version is taken, which nothing takes back; no unless given."""
+    deletion_protection: NotRequired[bool]
+    """Whether RDS itself refuses to delete it, whoever asks; yes unless given. Off only to take it away for good."""
     places: NotRequired[list[str]]
     """Further places that reach it, such as `cluster:mlflow-prod` in the same VPC."""
     deployment: NotRequired[str]
@@ -269,7 +271,7 @@ class AwsDatabase(AwsComponent):
             delete_automated_backups=False,
             skip_final_snapshot=False,
             final_snapshot_identifier=self._short("final"),
-            deletion_protection=True,
+            deletion_protection=args.get("deletion_protection", True),
             enabled_cloudwatch_logs_exports=_LOGS.get(wanted.speaks, _LOGS["mysql"]),
             performance_insights_enabled=wanted.insights,
             performance_insights_kms_key_id=key.arn if wanted.insights else None,
@@ -372,7 +374,7 @@ class AwsDatabase(AwsComponent):
             delete_automated_backups=False,
             skip_final_snapshot=False,
             final_snapshot_identifier=self._short("final"),
-            deletion_protection=True,
+            deletion_protection=args.get("deletion_protection", True),
             enabled_cloudwatch_logs_exports=["postgresql"]
             if wanted.speaks == "postgresql"
             else ["error", "slowquery"],

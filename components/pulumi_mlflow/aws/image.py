@@ -63,7 +63,8 @@ class AwsImage(AwsComponent):
             name=f"{self._deployment}/{kind}",
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
-            force_delete=False,
+            # Images are made again from their recipes; a stack that is taken down must not end half way at them.
+            force_delete=True,
             tags=self._tags(kind),
             opts=self._opts(),
         )

@@ -359,7 +359,8 @@ class AwsAuthProxy(AwsTaskComponent):
             desync_mitigation_mode="defensive",
             # nginx logs the client's own address, which it takes from the end of the list.
             xff_header_processing_mode="append",
-            enable_deletion_protection=True,
+            # It holds nothing: with it on, taking a stack down would end half way, and what would replace it too.
+            enable_deletion_protection=False,
             tags=self._tags("balancer"),
             opts=self._opts(),
         )
