@@ -190,6 +190,8 @@ def test_how_long_to_wait_is_nothing_that_happens(provider):
     assert not provider.diff("i", PROPS, {**PROPS, "timeout": 90.0}).changes
     changed = provider.diff("i", PROPS, {**PROPS, "task_definition": "td:3"})
     assert (changed.changes, changed.replaces) == (True, ["task_definition"])
+    # Else what depends on it is replaced too: the front door at each rollout of the server.
+    assert not changed.delete_before_replace
 
 
 def test_a_step_that_failed_is_not_there(monkeypatch):

@@ -188,7 +188,8 @@ class _EventProvider(ResourceProvider):
             for key in news
             if key not in ("__provider", "timeout", "name") and news[key] != olds.get(key)
         ]
-        return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=True)
+        # Not deleted before: Pulumi would then replace what depends on it as well, such as the proxy's files.
+        return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=False)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Nothing is left of it."""
