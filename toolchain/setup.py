@@ -43,7 +43,7 @@ TESTED = ("versitygw", "oauth2-proxy", "mysql")
 SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
-"""Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/docker/images.py."""
+"""Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
 TOOLS = ("keycloak", "chromium")
 """What some tests want besides; they ask for it when they run."""
 

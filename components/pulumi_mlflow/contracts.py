@@ -87,6 +87,13 @@ class DatabaseEndpoint(TypedDict, total=False):
     """Docker volume that holds a SQLite file, mounted at the file's folder; absent for servers."""
     data: pulumi.Input[str]
     """Names what holds the data: another one at the same address is another database, to be migrated anew."""
+    security_group: pulumi.Input[str]
+    """Id of the AWS security group before it, to which a consumer adds a rule for itself; absent elsewhere."""
+    admin_secret: pulumi.Input[str]
+    """ARN of the Secrets Manager secret with its administrator's name and password, by which a migration makes
+    `username` before it begins; absent where that user is there already."""
+    admin_key: pulumi.Input[str]
+    """ARN of the KMS key that `admin_secret` is encrypted with; absent with AWS's own."""
 
 
 class ArtifactEndpoint(TypedDict, total=False):
@@ -112,6 +119,8 @@ class ArtifactEndpoint(TypedDict, total=False):
     """PEM of the certificate authority that signed the store's certificate."""
     volume: pulumi.Input[str]
     """Docker volume that holds a folder store, mounted at the folder; absent for others."""
+    kms_key: pulumi.Input[str]
+    """ARN of the KMS key that objects are encrypted with, which a server in AWS must be allowed; absent elsewhere."""
 
 
 class TrackingEndpoint(TypedDict, total=False):
@@ -135,6 +144,8 @@ class TrackingEndpoint(TypedDict, total=False):
     """One of `AuthMode`: what this endpoint itself demands."""
     proxy_secret: pulumi.Input[str]
     """What a proxy must send for its identity headers to be believed (secret); only with `oidc-mlflow`."""
+    security_group: pulumi.Input[str]
+    """Id of the AWS security group before it, to which a consumer adds a rule for itself; absent elsewhere."""
 
 
 def require_reach(consumer: str, place: str, component: str, reach: Iterable[str]) -> None:

@@ -1,21 +1,27 @@
 """What a tracking server makes of the endpoints that it is given: the same in every runtime."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 
-from .contracts import ArtifactEndpoint, DatabaseEndpoint
+from .contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
 from .core import auth, server, uris
 
 DATABASE_CA = "database-ca.pem"
+READ_CA = "database-read-ca.pem"
 ARTIFACTS_CA = "artifacts-ca.pem"
 
 
 def certificates(
-    database: DatabaseEndpoint, artifacts: ArtifactEndpoint
+    database: DatabaseEndpoint, artifacts: ArtifactEndpoint, read: DatabaseEndpoint | None = None
 ) -> dict[str, pulumi.Input[str]]:
     """Certificates of the endpoints' authorities that the server must have: file name → PEM."""
     found: dict[str, pulumi.Input[str]] = {}
     if "ca" in database:
         found[DATABASE_CA] = database["ca"]
+    if read and "ca" in read:
+        found[READ_CA] = read["ca"]
     if "ca" in artifacts:
         found[ARTIFACTS_CA] = artifacts["ca"]
     return found
@@ -26,6 +32,7 @@ def server_secrets(
     artifacts: ArtifactEndpoint,
     kek: pulumi.Input[str],
     folder: pulumi.Input[str],
+    read: DatabaseEndpoint | None = None,
 ) -> dict[str, pulumi.Output[str]]:
     """Environment variables of the server that are secrets: name → value (secret output).
 
@@ -34,15 +41,22 @@ def server_secrets(
         artifacts: where artifacts are kept.
         kek: passphrase of what MLflow encrypts in its database.
         folder: where the server finds its `certificates`.
+        read: a replica of the database that searches are sent to.
     """
-    keys = [artifacts["access_key"], artifacts["secret_key"]] if "access_key" in artifacts else []
-    known = pulumi.Output.all(database_uri(database, folder), kek, *keys)
+    keys = (
+        [artifacts["access_key"], artifacts["secret_key"]]
+        if "access_key" in artifacts
+        else ["", ""]
+    )
+    replica = [database_uri(read, folder, READ_CA)] if read else []
+    known = pulumi.Output.all(database_uri(database, folder), kek, *keys, *replica)
     plain: pulumi.Output[dict[str, str]] = known.apply(
         lambda all_: server.secret_environment(*all_)
     )
     values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
     # The names are known before any value is.
-    names = server.secret_environment("-", "-", *("-" for _ in keys))
+    shape = ["-", "-"] if "access_key" in artifacts else ["", ""]
+    names = server.secret_environment("-", "-", *shape, *("-" for _ in replica))
     return {name: values[name] for name in names}
 
 
@@ -77,12 +91,15 @@ def auth_files(
     return {name: values[name] for name in auth.file_names(settings.mode)}
 
 
-def database_uri(database: DatabaseEndpoint, folder: pulumi.Input[str]) -> pulumi.Output[str]:
+def database_uri(
+    database: DatabaseEndpoint, folder: pulumi.Input[str], ca_file: str = DATABASE_CA
+) -> pulumi.Output[str]:
     """The URI of a database, with its password: treat it as a secret.
 
     Args:
         database: where runs are kept.
         folder: where the server finds its `certificates`.
+        ca_file: which of them is this database's.
     """
     known = {key: value for key, value in database.items() if key not in ("component", "reach")}
     return pulumi.Output.all(folder=folder, **known).apply(
@@ -95,7 +112,31 @@ def database_uri(database: DatabaseEndpoint, folder: pulumi.Input[str]) -> pulum
                 username=given.get("username", ""),
                 password=given.get("password", ""),
                 tls_mode=given.get("tls_mode", "disable"),
-                ca_path=f"{given['folder']}/{DATABASE_CA}" if "ca" in given else "",
+                ca_path=f"{given['folder']}/{ca_file}" if "ca" in given else "",
             )
         )
     )
+
+
+def user_settings(name: str, mode: str, permissions: Mapping[str, Any]) -> auth.AuthSettings | None:
+    """Who may do what, or None where the server asks nobody.
+
+    Args:
+        name: of the component, for the error.
+        mode: `auth` of its arguments.
+        permissions: `permissions` of its arguments.
+
+    Raises:
+        ValueError: a mode or permission that there is not.
+    """
+    if mode == AuthMode.NONE.value:
+        return None
+    try:
+        return auth.AuthSettings(
+            mode=mode,
+            default=permissions.get("default", auth.DEFAULT_PERMISSION),
+            groups=permissions.get("groups", {}),
+            admin_groups=permissions.get("admin_groups", []),
+        )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

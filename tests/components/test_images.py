@@ -8,6 +8,7 @@ from pulumi.runtime.mocks import Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from tests.support import program_loop
 
+from pulumi_mlflow import recipes
 from pulumi_mlflow.docker import images
 from pulumi_mlflow.docker.images import DockerImages, ImageSource
 
@@ -21,8 +22,8 @@ def cache(tmp_path, monkeypatch):
     (tmp_path / "cache" / "images").mkdir(parents=True)
     for name in LARGE:
         (tmp_path / "cache" / "images" / name).write_text("x")
-    shutil.copytree(images._recipes(), tmp_path / "images")
-    monkeypatch.setattr(images, "_recipes", lambda: tmp_path / "images")
+    shutil.copytree(recipes.folder(), tmp_path / "images")
+    monkeypatch.setattr(recipes, "folder", lambda: tmp_path / "images")
     return tmp_path / "cache" / "images"
 
 
@@ -126,7 +127,7 @@ def test_drivers_are_installed_from_locks_that_no_other_image_depends_on(cache):
     assert server(["azure", "gcs", "azure"]) == both
     assert len({plain, gcs, both}) == 3
 
-    lock = images._recipes() / "mlflow" / "requirements-azure.lock"
+    lock = recipes.folder() / "mlflow" / "requirements-azure.lock"
     lock.write_text(lock.read_text() + "# another version\n")
     assert (server([]), server(["gcs"])) == (plain, gcs)
     assert server(["azure", "gcs"]) != both
@@ -134,8 +135,8 @@ def test_drivers_are_installed_from_locks_that_no_other_image_depends_on(cache):
 
 def test_locks_of_drivers_name_a_hash_for_every_package_and_no_host():
     for extra in images.EXTRAS:
-        text = (images._recipes() / "mlflow" / f"requirements-{extra}.lock").read_text()
-        base = (images._recipes() / "mlflow" / "requirements.lock").read_text()
+        text = (recipes.folder() / "mlflow" / f"requirements-{extra}.lock").read_text()
+        base = (recipes.folder() / "mlflow" / "requirements.lock").read_text()
         pinned = [line.split(" ")[0] for line in text.splitlines() if line[:1].isalpha()]
         assert len(pinned) > 5
         assert "://" not in text

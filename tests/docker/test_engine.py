@@ -11,6 +11,7 @@ import pytest
 from docker.errors import NotFound
 from tests.docker.stack import DEPLOYMENT, left, sweep
 
+from pulumi_mlflow import recipes
 from pulumi_mlflow.docker import engine, images
 from pulumi_mlflow.docker.files import FILES_PATH, _Provider
 
@@ -140,9 +141,9 @@ def test_image_name_changes_with_all_that_goes_into_it(tmp_path, monkeypatch):
     def named(**build_args):
         return images.image_name("nginx", images.ImageSource.REGISTRY, build_args)
 
-    shutil.copytree(images._recipes(), tmp_path / "images")
+    shutil.copytree(recipes.folder(), tmp_path / "images")
     original = named(BASE="debian")
-    monkeypatch.setattr(images, "_recipes", lambda: tmp_path / "images")
+    monkeypatch.setattr(recipes, "folder", lambda: tmp_path / "images")
     assert named(BASE="debian") == original
     assert re.fullmatch(r"pulumi-mlflow/nginx:[0-9a-f]{16}", original)
 

@@ -54,6 +54,8 @@ class OidcSettings:
         allowed_groups: groups of which a user must have one; empty for all users.
         email_domains: domains of which a user's address must have one; empty for all.
         ca_path: file with the authority of the provider's certificate; empty for the usual ones.
+        upstream: URL that it passes requests with a token on to, where something before it logs browsers in; empty
+            where nginx asks it.
     """
 
     listen_port: int
@@ -69,6 +71,11 @@ class OidcSettings:
     allowed_groups: Sequence[str] = ()
     email_domains: Sequence[str] = ()
     ca_path: str = ""
+    upstream: str = ""
+
+
+UPSTREAM_SECONDS = 3600
+"""How long the server may take for its answer, in seconds: it begins after the last byte of an upload."""
 
 
 def render_config(settings: OidcSettings) -> str:
@@ -120,6 +127,17 @@ def render_config(settings: OidcSettings) -> str:
         "standard_logging_format": _LOG_FORMAT,
         "footer": "-",
     }
+    if settings.upstream:
+        options |= {
+            "upstreams": [settings.upstream],
+            # Who has no token is told so, and is sent to no login.
+            "api_routes": ["^/"],
+            "upstream_timeout": f"{UPSTREAM_SECONDS}s",
+            # A part of an artifact goes on as it comes.
+            "flush_interval": "100ms",
+            "pass_basic_auth": False,
+            "pass_user_headers": False,
+        }
     if settings.ca_path:
         options["provider_ca_files"] = [settings.ca_path]
     return "".join(f"{key} = {_toml(key, value)}\n" for key, value in options.items())

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,9 @@ _IDENTITY_HEADERS = (
     "X-User",
 )
 """Headers by which proxies (oauth2-proxy, Authelia, Traefik, …) tell a server who asks; a client's own are lies."""
+
+_BALANCER_HEADERS = ("X-Amzn-Oidc-Accesstoken", "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity")
+"""What AWS's load balancer adds of whom it has logged in, their token included; where it has not, a client's own."""
 
 _UI_POLICY = (
     "default-src 'self'; "
@@ -153,6 +157,15 @@ http {
     # What goes wrong with a request stands in the access log. nginx's own messages would hold its whole line, with
     # arguments: searches, and codes of logins.
     error_log stderr emerg;
+
+{% if trusted %}
+    # A load balancer stands before it, and says whose request it is.
+{% for block in trusted %}
+    set_real_ip_from {{ block }};
+{% endfor %}
+    real_ip_header X-Forwarded-For;
+    real_ip_recursive on;
+{% endif %}
 
     # All that nginx writes; the root file system is read-only.
     client_body_temp_path /tmp/client_body;
@@ -491,6 +504,8 @@ class ProxySettings:
         scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
+        trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
+        logged_in: whether that has logged clients in, with `none`: their logins are not passed on to the server.
     """
 
     listen_port: int
@@ -509,6 +524,8 @@ class ProxySettings:
     rate_limit: int = 0
     cache: bool = False
     multipart: bool = False
+    trusted: tuple[str, ...] = ()
+    logged_in: bool = False
 
 
 def render_nginx(settings: ProxySettings) -> str:
@@ -528,6 +545,8 @@ def render_nginx(settings: ProxySettings) -> str:
         raise ValueError(f"rate_limit: must be ≥ 0 (got {settings.rate_limit})")
     if settings.scheme not in ("", "http", "https"):
         raise ValueError(f"scheme: must be http or https (got {settings.scheme!r})")
+    if settings.logged_in and settings.auth != NONE:
+        raise ValueError(f"logged_in: is for auth none (got {settings.auth!r})")
     if bool(settings.certificate_path) != bool(settings.key_path):
         raise ValueError("certificate_path, key_path: must be given together")
     return _TEMPLATE.render(
@@ -538,7 +557,8 @@ def render_nginx(settings: ProxySettings) -> str:
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
         scheme=settings.scheme or "$scheme",
-        hsts=settings.hsts and bool(settings.certificate_path),
+        hsts=settings.hsts and bool(settings.certificate_path or settings.scheme == "https"),
+        trusted=[str(ipaddress.ip_network(block)) for block in settings.trusted],
         certificate_path=_optional("certificate_path", settings.certificate_path),
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,
@@ -580,9 +600,11 @@ def _login(settings: ProxySettings) -> dict[str, Any]:
 def _headers(settings: ProxySettings) -> dict[str, str]:
     """Headers for the server that a client has no say in: name → nginx's value, `""` for none."""
     headers = dict.fromkeys(_IDENTITY_HEADERS, '""')
+    if settings.trusted:
+        headers |= dict.fromkeys(_BALANCER_HEADERS, '""')
     if settings.auth == BASIC:
         headers["Authorization"] = '""'  # the password is for the proxy alone
-    elif settings.auth in OIDC_MODES:
+    elif settings.auth in OIDC_MODES or settings.logged_in:
         # Neither token nor session are the server's to see.
         headers |= {"Authorization": '""', "Cookie": '""'}
     if settings.auth == OIDC_MLFLOW:
@@ -618,6 +640,12 @@ def _secret(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]{16,}", value):
         raise ValueError("proxy_secret: must be 16 letters and digits at least")
     return value
+
+
+def htpasswd(passwords: Mapping[str, str], salt: str) -> str:
+    """The password file of nginx; arguments as of `htpasswd_line`."""
+    lines = [htpasswd_line(user, password, salt) for user, password in passwords.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def htpasswd_line(username: str, password: str, seed: str) -> str:

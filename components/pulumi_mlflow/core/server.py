@@ -171,7 +171,7 @@ def s3_environment(endpoint_url: str, region: str, ca_path: str = "") -> dict[st
 
 
 def secret_environment(
-    database_uri: str, kek: str, access_key: str = "", secret_key: str = ""
+    database_uri: str, kek: str, access_key: str = "", secret_key: str = "", read_uri: str = ""
 ) -> dict[str, str]:
     """Variables of the server that are secrets.
 
@@ -181,6 +181,7 @@ def secret_environment(
             everybody knows.
         access_key: static key of the artifact store; empty with workload identity and for folders.
         secret_key: its secret half.
+        read_uri: as `database_uri`, of a replica that searches are sent to; empty for none. It lags behind.
 
     Raises:
         ValueError: no passphrase, or half a key.
@@ -192,6 +193,8 @@ def secret_environment(
     environment = {"MLFLOW_BACKEND_STORE_URI": database_uri, "MLFLOW_CRYPTO_KEK_PASSPHRASE": kek}
     if access_key:
         environment |= {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    if read_uri:
+        environment["MLFLOW_READ_REPLICA_BACKEND_STORE_URI"] = read_uri
     return environment
 
 

@@ -7,25 +7,38 @@ its cause and leaves nothing behind, so that the next `up` tries again.
 
 import contextlib
 import io
-import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
 import tenacity
-from docker.errors import APIError, BuildError, ImageNotFound, NotFound
+from docker.errors import NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig
 
+from ..builds import LOG_TAIL, EngineError, build_image, connect, image_exists, say, tail
 from ..core import limits
 
-LOG_TAIL = 40
-"""Lines of a log that an error shows."""
+__all__ = [
+    "LOG_TAIL",
+    "EngineError",
+    "Job",
+    "build_image",
+    "connect",
+    "image_exists",
+    "limit",
+    "run_job",
+    "run_job_from_folder",
+    "run_job_to_folder",
+    "running",
+    "say",
+    "wait_healthy",
+]
 
 LOG_OPTS = {"max-size": "10m", "max-file": "3"}
 """Of every container: `json-file` grows without bounds otherwise."""
@@ -37,28 +50,6 @@ _CPU_PERIOD = 100_000
 
 HOST_GATEWAY = {"host.docker.internal": "host-gateway"}
 """Name → address of the machine that the engine runs on, as a container sees it."""
-
-
-class EngineError(RuntimeError):
-    """A build, job or container failed; the message ends with the end of its log."""
-
-
-def connect(timeout: float = 120) -> docker.DockerClient:
-    """The engine that DOCKER_HOST names, else the local one.
-
-    Args:
-        timeout: seconds that one request may take.
-    """
-    return docker.from_env(timeout=int(timeout))
-
-
-def say(message: str) -> None:
-    """Show progress: the engine relays what a dynamic provider prints to standard error."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _tail(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-LOG_TAIL:])
 
 
 @dataclass(frozen=True)
@@ -179,7 +170,7 @@ def _finish(container: Container, job: Job, progress: Callable[[str], None] | No
     while container.status not in ("exited", "dead"):
         if time.monotonic() > deadline:
             log = container.logs().decode(errors="replace")
-            raise EngineError(f"{job.name} did not end within {job.timeout:.0f} s:\n{_tail(log)}")
+            raise EngineError(f"{job.name} did not end within {job.timeout:.0f} s:\n{tail(log)}")
         if time.monotonic() - said > (1 if progress else 10):
             last = container.logs(tail=1).decode(errors="replace").strip()
             if progress is None:
@@ -193,7 +184,7 @@ def _finish(container: Container, job: Job, progress: Callable[[str], None] | No
     if code != 0:
         # One after the other: the engine mixes them in no certain order, and the cause is mostly on stderr.
         streams = (container.logs(stderr=False), container.logs(stdout=False))
-        ends = "\n".join(_tail(stream.decode(errors="replace")) for stream in streams if stream)
+        ends = "\n".join(tail(stream.decode(errors="replace")) for stream in streams if stream)
         raise EngineError(f"{job.name} failed with exit code {code}:\n{ends}")
     return str(container.logs().decode(errors="replace"))
 
@@ -273,53 +264,6 @@ def _upload(container: Container, path: str, source: Path) -> None:
         container.put_archive(path, spool)
 
 
-def image_exists(client: docker.DockerClient, name: str) -> str:
-    """Id of an image, or an empty string."""
-    try:
-        return str(client.images.get(name).id)
-    except ImageNotFound:
-        return ""
-
-
-def build_image(
-    client: docker.DockerClient,
-    name: str,
-    context: Path,
-    build_args: Mapping[str, str],
-    labels: Mapping[str, str],
-) -> str:
-    """Build an image from a folder, showing each step.
-
-    Returns:
-        The image's id.
-
-    Raises:
-        EngineError: the build failed; the message holds the log's end.
-    """
-    log: list[str] = []
-    started = time.monotonic()
-    try:
-        for part in client.api.build(
-            path=str(context),
-            tag=name,
-            buildargs=dict(build_args),
-            labels=dict(labels),
-            rm=True,
-            forcerm=True,
-            decode=True,
-            timeout=3600,
-        ):
-            if "error" in part:
-                raise EngineError(f"image {name}: {part['error']}\n{_tail(''.join(log))}")
-            text = str(part.get("stream", ""))
-            log.append(text)
-            if text.startswith("Step "):
-                say(f"image {name}: {text.strip()} ({time.monotonic() - started:.0f} s)")
-    except (APIError, BuildError) as error:
-        raise EngineError(f"image {name}: {error}\n{_tail(''.join(log))}") from error
-    return image_exists(client, name)
-
-
 def limit(client: docker.DockerClient, name: str, *, pids: int, cpus: float) -> None:
     """Limit a running container; that lasts until it is removed.
 
@@ -383,7 +327,7 @@ def wait_healthy(
                 f"{container.name}: {why} (state {state['Status']}, exit code {state['ExitCode']}"
                 f"{', ' + state['Error'] if state['Error'] else ''}); "
                 f"last health check: {str(checks[-1].get('Output', 'none ran')).strip()[-300:]!r}; its log:\n"
-                + _tail(container.logs(tail=LOG_TAIL).decode(errors="replace"))
+                + tail(container.logs(tail=LOG_TAIL).decode(errors="replace"))
             )
         if time.monotonic() - said > 5:  # noqa: PLR2004 - a sign of life every 5 s
             say(

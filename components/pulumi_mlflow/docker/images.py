@@ -6,12 +6,8 @@ The server's image is always our own (MLflow with locked drivers). An image's ta
 it: stacks on one engine share it, and a change of it is seen at preview.
 """
 
-import hashlib
-import os
-import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from enum import Enum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NotRequired, Optional, TypedDict
 
@@ -20,18 +16,37 @@ import pulumi_docker as docker
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 
 from ..component import MlflowComponent
+from ..recipes import (
+    EXTRAS,
+    OFFICIAL,
+    PROGRAMS,
+    ImageSource,
+    MissingIngredientError,
+    assemble,
+    cache_folder,
+    context_files,
+    image_name,
+    missing_ingredients,
+)
 from . import engine
 
-OFFICIAL = {
-    "debian": "debian:12.12-slim",
-    "nginx": "nginx:1.28.0-bookworm",
-    "python": "python:3.12.11-slim-bookworm",
-    "versitygw": "versity/versitygw:v1.8.0",
-}
-"""Pinned tags of official images."""
-
-PROGRAMS = ("minio", "oauth2-proxy")
-"""Images that set-up makes the program of and that are never pulled."""
+__all__ = [
+    "BUILT_DATABASES",
+    "EXTRAS",
+    "OFFICIAL",
+    "OFFICIAL_DATABASES",
+    "PROGRAMS",
+    "STORES",
+    "DockerImageBuild",
+    "DockerImages",
+    "DockerImagesArgs",
+    "ImageSource",
+    "MissingIngredientError",
+    "cache_folder",
+    "context_files",
+    "image_name",
+    "missing_ingredients",
+]
 
 OFFICIAL_DATABASES = {
     "postgresql": {
@@ -51,143 +66,6 @@ BUILT_DATABASES = {"postgresql": "15", "mysql": "8.0", "mariadb": "10.11"}
 STORES = ("versitygw", "minio")
 """Stores that have an image."""
 
-EXTRAS = ("gcs", "azure")
-"""Sets of drivers that the server's image may have besides."""
-
-CA_FOLDER = Path("/usr/local/share/ca-certificates")
-"""Where Debian keeps certificates of the machine's own network: builds behind such a network need them."""
-
-
-class ImageSource(str, Enum):
-    """Where images come from."""
-
-    REGISTRY = "registry"
-    BUILD = "build"
-
-
-def cache_folder() -> Path:
-    """Where set-up keeps what it downloaded or built: `$PULUMI_MLFLOW_CACHE`, else `~/.cache/pulumi-mlflow`."""
-    return Path(os.environ.get("PULUMI_MLFLOW_CACHE") or Path.home() / ".cache" / "pulumi-mlflow")
-
-
-def _recipes() -> Path:
-    """The `images/` folder: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "images"
-    return inside if inside.is_dir() else package.parents[1] / "images"
-
-
-class MissingIngredientError(RuntimeError):
-    """A file that set-up makes for `images: build` is not there."""
-
-
-_INGREDIENTS = {
-    "base": ("rootfs.tar", "rootfs-*.tar"),
-    "minio": ("bin/minio", "minio-*"),
-    "mysql": ("mysql.tar.gz", "mysql-*.tar.gz"),
-    "oauth2-proxy": ("bin/oauth2-proxy", "oauth2-proxy-*"),
-    "versitygw": ("bin/versitygw", "versitygw-*"),
-}
-"""Kind of image → name in its build context, and pattern of the file that set-up makes for it."""
-
-
-_ENTRYPOINTS = {
-    **dict.fromkeys(("minio", "mlflow", "versitygw"), ("entrypoint.sh", "entrypoint.sh")),
-    **dict.fromkeys(("mysql", "mariadb"), ("docker-entrypoint.sh", "mysql-entrypoint.sh")),
-}
-"""Kind of image → name in its build context, and file of `images/common/` that it shares with others."""
-
-
-def _ingredients(kind: str, source: ImageSource) -> Mapping[str, str]:
-    """Name in the build context → pattern, of what set-up makes for such an image."""
-    made = source is ImageSource.BUILD or kind in PROGRAMS
-    return dict([_INGREDIENTS[kind]]) if made and kind in _INGREDIENTS else {}
-
-
-def missing_ingredients(kinds: Iterable[str], source: ImageSource) -> list[Path]:
-    """Which files that set-up makes are not there.
-
-    Args:
-        kinds: images that a stack uses; what all those begin with that we build is counted as well.
-        source: whether official images can be had.
-
-    Returns:
-        Their paths, with `*` where a version stands.
-    """
-    folder = cache_folder() / "images"
-    patterns = [p for kind in ("base", *kinds) for p in _ingredients(kind, source).values()]
-    return [folder / pattern for pattern in patterns if not any(folder.glob(pattern))]
-
-
-def _ingredient(pattern: str) -> Path:
-    found = sorted((cache_folder() / "images").glob(pattern))
-    if not found:
-        raise MissingIngredientError(
-            f"{cache_folder() / 'images' / pattern}: missing, and an image is built from it; "
-            "make setup STACK=<stack> makes it"
-        )
-    return found[-1]
-
-
-def _extras(build_args: Mapping[str, str]) -> list[str]:
-    return build_args.get("EXTRAS", "").split()
-
-
-def context_files(kind: str, source: ImageSource, build_args: Mapping[str, str]) -> dict[str, Path]:
-    """Files of an image's build context: name in the context → file of this machine.
-
-    Args:
-        kind: folder below `images/`.
-        source: `build` adds what set-up made.
-        build_args: `EXTRAS` says which sets of drivers the server's image has.
-
-    Raises:
-        MissingIngredientError: set-up has not made it.
-    """
-    folder = _recipes() / kind
-    left_out = {
-        f"requirements-{extra}.lock" for extra in EXTRAS if extra not in _extras(build_args)
-    }
-    files = {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.suffix != ".in" and path.name not in left_out
-    }
-    if kind in _ENTRYPOINTS:
-        name, shared = _ENTRYPOINTS[kind]
-        files[name] = _recipes() / "common" / shared
-    for name, pattern in _ingredients(kind, source).items():
-        files[name] = _ingredient(pattern)
-    return files
-
-
-def image_name(kind: str, source: ImageSource, build_args: dict[str, str]) -> str:
-    """Name and tag of an image that we build: the tag is a hash of all that goes into it.
-
-    Large ingredients count by name and size: set-up keys their names by content.
-    """
-    digest = hashlib.sha256()
-    for name, path in sorted(context_files(kind, source, build_args).items()):
-        large = path.parent == cache_folder() / "images"
-        digest.update(f"{name}\0{path.name}:{path.stat().st_size}\0".encode())
-        digest.update(b"" if large else path.read_bytes())
-    for key, value in sorted(build_args.items()):
-        digest.update(f"{key}={value}\0".encode())
-    return f"pulumi-mlflow/{kind}:{digest.hexdigest()[:16]}"
-
-
-def _assemble(kind: str, source: ImageSource, build_args: Mapping[str, str], folder: Path) -> None:
-    for name, path in context_files(kind, source, build_args).items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-        # Whatever the umask of the clone: the image's unprivileged user reads and runs them.
-        target.chmod(0o755 if path.suffix == ".sh" or target.parent.name == "bin" else 0o644)
-    (folder / "bin").mkdir(exist_ok=True)
-    (folder / "ca").mkdir()
-    for certificate in sorted(CA_FOLDER.glob("*.crt")) if CA_FOLDER.is_dir() else []:
-        shutil.copy2(certificate, folder / "ca")
-
 
 class _BuildProvider(ResourceProvider):
     serialize_as_secret_always = False
@@ -200,7 +78,7 @@ class _BuildProvider(ResourceProvider):
             cache_folder().mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
                 source, build_args = ImageSource(props["source"]), props["build_args"]
-                _assemble(props["kind"], source, build_args, Path(folder))
+                assemble(props["kind"], source, build_args, Path(folder))
                 image_id = engine.build_image(
                     client,
                     props["image"],

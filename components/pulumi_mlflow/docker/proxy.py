@@ -1,6 +1,6 @@
 """The front door: nginx with a login, the only container that publishes a port."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NotRequired, Optional, TypedDict
 from urllib.parse import urlsplit
 
@@ -144,7 +144,7 @@ class DockerAuthProxy(container.DockerComponent):
         outside = args.get("public_url") or f"{'https' if secure else 'http'}://{host}:{port}"
         if basic:
             contents[HTPASSWD] = pulumi.Output.all(known, salt.value).apply(
-                lambda given: _htpasswd(*given)
+                lambda given: proxy.htpasswd(*given)
             )
         login_service = self._login_service(
             args, session.value, secure=outside.startswith("https://")
@@ -264,11 +264,6 @@ def _settings(
         cache=args.get("cache", True),
         multipart=args.get("multipart", False),
     )
-
-
-def _htpasswd(passwords: Mapping[str, str], salt: str) -> str:
-    lines = [proxy.htpasswd_line(user, password, salt) for user, password in passwords.items()]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _health(*, secure: bool) -> list[str]:

@@ -123,7 +123,9 @@ class DockerTrackingServer(container.DockerComponent):
         proxy = GeneratedSecret(self._child("proxy-secret"), opts=self._opts())
         self.admin_username = auth.ADMIN
         self.admin_password = pulumi.Output.secret(admin.value)
-        users = self._users(name, args)
+        users = endpoints.user_settings(
+            name, args.get("auth", AuthMode.NONE.value), args.get("permissions", {})
+        )
 
         def contents(of: DatabaseEndpoint) -> dict[str, pulumi.Input[str]]:
             secrets = endpoints.server_secrets(of, artifacts, kek.value, FILES_PATH)
@@ -258,22 +260,6 @@ class DockerTrackingServer(container.DockerComponent):
             container=self._physical(),
         )
         self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
-
-    def _users(self, name: str, args: DockerTrackingServerArgs) -> Optional[auth.AuthSettings]:
-        """Who may do what, or None where the server asks nobody."""
-        mode = args.get("auth", AuthMode.NONE.value)
-        if mode == AuthMode.NONE.value:
-            return None
-        permissions = args.get("permissions", DockerPermissionsArgs())
-        try:
-            return auth.AuthSettings(
-                mode=mode,
-                default=permissions.get("default", auth.DEFAULT_PERMISSION),
-                groups=permissions.get("groups", {}),
-                admin_groups=permissions.get("admin_groups", []),
-            )
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
 
     def _endpoint_url(self, name: str, args: DockerTrackingServerArgs) -> pulumi.Input[str]:
         """URL by which the server finds the store; empty where it needs none."""

@@ -1,0 +1,1 @@
+"""MLflow in an AWS account: RDS, S3 and ECS Fargate behind a load balancer."""

@@ -1,0 +1,99 @@
+"""Images for Fargate: what their recipes need besides, how they are named, how long they are kept."""
+
+import json
+import re
+
+KINDS = ("mlflow", "nginx", "oauth2-proxy")
+"""Images that tasks run: folders below `images/`."""
+
+FILES = "/run/pulumi-mlflow"
+"""Where programs find their files, in every runtime."""
+
+_FOLDERS = {
+    "mlflow": (FILES, "/scratch", "/tmp"),  # noqa: S108 - in the container
+    "nginx": (FILES, "/tmp"),  # noqa: S108
+    "oauth2-proxy": (FILES,),
+}
+"""Kind → folders that its task writes in; all else is read-only."""
+
+_OFFICIAL_NGINX = """\
+ARG BASE
+FROM ${BASE}
+RUN install -d -o nginx -g nginx /run/pulumi-mlflow
+USER 101:101
+EXPOSE 8080
+STOPSIGNAL SIGQUIT
+ENTRYPOINT []
+CMD ["nginx"]
+"""
+
+_KEPT = 20
+"""Images that stay: a rollback goes to one of them."""
+
+_UNTAGGED_DAYS = 14
+
+
+def volumes(kind: str) -> tuple[str, ...]:
+    """Folders that a task of this image writes in.
+
+    Raises:
+        ValueError: no such image.
+    """
+    if kind not in _FOLDERS:
+        raise ValueError(f"kind: must be one of {', '.join(KINDS)} (got {kind!r})")
+    return _FOLDERS[kind]
+
+
+def dockerfile(kind: str, text: str, *, official: bool) -> str:
+    """A recipe for Fargate.
+
+    A volume of a task belongs to root, unless the image names the folder as a VOLUME: then it has the folder's owner
+    and mode. So an unprivileged user writes there, and no container needs to be root.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bind-mounts.html
+
+    Args:
+        kind: one of `KINDS`.
+        text: the recipe of the other runtimes.
+        official: whether it begins with an official image of the same program, which nginx's then is all of.
+    """
+    recipe = _OFFICIAL_NGINX if kind == "nginx" and official else text
+    # The last thing: what a build does to a folder after its VOLUME line is lost.
+    return f"{recipe.rstrip()}\nVOLUME {json.dumps(list(volumes(kind)))}\n"
+
+
+def check_reference(image: str) -> str | None:
+    """Why an image cannot be run, or None: only a digest is the same image for ever."""
+    if re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", image):
+        return None
+    return f"must end in a digest, such as registry.example.com/mlflow@sha256:<64 hexadecimals> (got {image!r})"
+
+
+def lifecycle_policy() -> str:
+    """Which images a repository drops: those without a tag, and old ones.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
+    """
+    rules = [
+        {
+            "rulePriority": 1,
+            "description": "Without a tag",
+            "selection": {
+                "tagStatus": "untagged",
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": _UNTAGGED_DAYS,
+            },
+            "action": {"type": "expire"},
+        },
+        {
+            "rulePriority": 2,
+            "description": "Old ones",
+            "selection": {
+                "tagStatus": "any",
+                "countType": "imageCountMoreThan",
+                "countNumber": _KEPT,
+            },
+            "action": {"type": "expire"},
+        },
+    ]
+    return json.dumps({"rules": rules}, sort_keys=True)

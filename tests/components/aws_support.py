@@ -1,0 +1,270 @@
+"""Components of AWS under mocks: what was registered, with parents, protection and dependencies; and a policy matcher."""
+
+import fnmatch
+import json
+from dataclasses import dataclass
+
+import botocore.session
+import pulumi
+from botocore.validate import ParamValidator
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
+from pulumi.runtime.stack import run_pulumi_func
+from tests.support import program_loop
+
+ACCOUNT = "111122223333"
+REGION = "eu-central-1"
+
+NETWORK = {
+    "place": "vpc:mlflow-prod",
+    "region": REGION,
+    "vpc_id": "vpc-1",
+    "cidr": "10.42.0.0/16",
+    "private_subnets": ["subnet-a", "subnet-b"],
+    "public_subnets": ["subnet-pa", "subnet-pb"],
+    "endpoints": "sg-endpoints",
+    "s3_endpoint": "vpce-s3",
+    "s3_prefixes": "pl-s3",
+    "internet": True,
+}
+
+
+@dataclass
+class Seen:
+    """A registered resource."""
+
+    name: str
+    typ: str
+    inputs: dict
+    parent: str
+    protect: bool
+    after: set
+    """Names of what it depends on, directly."""
+    secret: set
+    """Names of inputs that are secret as a whole."""
+
+
+def arn(service, rest):
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}"
+
+
+def outputs(args):
+    """What AWS would add to the inputs."""
+    kind = args.typ.rsplit(":", 1)[1]
+    service = args.typ.split(":")[1].split("/")[0]
+    found = {"arn": arn(service, f"{kind}/{args.name}")}
+    if kind == "Bucket":
+        found["arn"] = f"arn:aws:s3:::{args.inputs['bucket']}"
+    if kind == "Role":
+        found["arn"] = f"arn:aws:iam::{ACCOUNT}:role/{args.inputs['name']}"
+    if kind == "LogGroup":
+        found["arn"] = arn("logs", f"log-group:{args.inputs['name']}")
+    if kind == "VpcEndpoint":
+        found["prefixListId"] = "pl-made"
+    if kind in ("Instance", "Proxy"):
+        found["address"] = found["endpoint"] = f"{args.name}.example.rds"
+        found["masterUserSecrets"] = [{"secretArn": arn("secretsmanager", "secret:rds!db-1")}]
+    if kind == "Cluster" and service == "rds":
+        found["endpoint"] = f"{args.name}.example.rds"
+        found["readerEndpoint"] = f"{args.name}-ro.example.rds"
+        found["masterUserSecrets"] = [{"secretArn": arn("secretsmanager", "secret:rds!cluster-1")}]
+    if kind == "SecretVersion":
+        found["versionId"] = f"version-of-{args.name}"
+    if kind == "Repository":
+        found["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{args.inputs['name']}"
+    if kind == "LoadBalancer":
+        found |= {"dnsName": "lb.example", "zoneId": "ZLB", "arnSuffix": "app/lb/1"}
+    if kind == "TargetGroup":
+        found["arnSuffix"] = f"targetgroup/{args.name}/1"
+    if kind == "Certificate":
+        found["domainValidationOptions"] = [
+            {
+                "domainName": host,
+                "resourceRecordName": f"_x.{host}",
+                "resourceRecordType": "CNAME",
+                "resourceRecordValue": "_y.example",
+            }
+            for host in (
+                args.inputs["domainName"],
+                *args.inputs.get("subjectAlternativeNames", []),
+            )
+        ]
+    if kind == "GeneratedSecret":
+        found["value"] = f"{args.name}value".replace("-", "").ljust(int(args.inputs["length"]), "0")
+    if kind == "AwsImagePush":
+        found["digest"] = "sha256:" + "d" * 64
+    return found
+
+
+class Recorder(Mocks):
+    def new_resource(self, args: MockResourceArgs):
+        return f"{args.name}-id", {"id": f"{args.name}-id", **args.inputs, **outputs(args)}
+
+    def call(self, args: MockCallArgs):
+        raise AssertionError(f"{args.token}: a component looked something up in an account")
+
+
+class Monitor(MockMonitor):
+    """Keeps what mocks are not told."""
+
+    def __init__(self, mocks):
+        super().__init__(mocks)
+        self.requests = []
+
+    def RegisterResource(self, request):  # noqa: N802
+        self.requests.append(request)
+        return super().RegisterResource(request)
+
+
+def _name(urn):
+    return urn.rsplit("::", 1)[-1]
+
+
+def plain(value):
+    """A value without the wrappers of secrets."""
+    if isinstance(value, dict):
+        if (
+            "value" in value
+            and len(value) == 2
+            and any("4dabf18193072939515e22adb298388d" in k for k in value)
+        ):
+            return plain(value["value"])
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def is_secret(value):
+    return isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value
+
+
+class Program:
+    """A program that has run under mocks."""
+
+    def __init__(self, make, preview=False):
+        recorder = Recorder()
+        monitor = Monitor(recorder)
+        made = []
+
+        def program():
+            pulumi.runtime.mocks.set_mocks(
+                recorder, project="mlflow", stack="prod", preview=preview, monitor=monitor
+            )
+            made.append(make())
+
+        async def resolved(output):
+            return await output.future(), await output.is_secret()
+
+        with program_loop() as loop:
+            loop.run_until_complete(run_pulumi_func(program))
+            self.made = made[0]
+            self._known = {}
+            for key, value in self._outputs():
+                self._known[key] = loop.run_until_complete(resolved(value))
+        self.seen = {}
+        self.raw = {}
+        for request in monitor.requests:
+            if request.type == "pulumi:pulumi:Stack":
+                continue
+            inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
+            assert request.name not in self.seen, f"{request.name} is there twice"
+            self.raw[request.name] = inputs
+            self.seen[request.name] = Seen(
+                request.name,
+                request.type,
+                plain(inputs),
+                _name(request.parent),
+                request.protect,
+                {_name(urn) for urn in request.dependencies},
+                {key for key, value in inputs.items() if is_secret(value)},
+            )
+
+    def _outputs(self):
+        endpoint = getattr(self.made, "endpoint", None) or getattr(self.made, "network", None) or {}
+        for key, value in endpoint.items():
+            if not isinstance(value, list):
+                yield key, pulumi.Output.from_input(value)
+
+    def __getitem__(self, name):
+        return self.seen[name].inputs
+
+    def endpoint(self, key):
+        """A field of the component's endpoint, and whether it is secret."""
+        return self._known[key]
+
+    def of(self, kind):
+        """Resources of a kind, such as `s3/bucket:Bucket`, in the order of registration."""
+        return [item for item in self.seen.values() if item.typ == f"aws:{kind}"]
+
+    def protected(self):
+        return {name for name, item in self.seen.items() if item.protect}
+
+    def waits_for(self, name):
+        """All that a resource comes after: dependencies of dependencies, and children of components."""
+        found, todo = set(), [name]
+        while todo:
+            current = todo.pop()
+            for other in self.seen[current].after if current in self.seen else set():
+                if other not in found:
+                    found.add(other)
+                    todo.append(other)
+        return found
+
+
+def check_request(service, operation, **request):
+    """Demand that AWS's own description of a request takes it (botocore's model; no account is asked)."""
+    shape = botocore.session.get_session().get_service_model(service).operation_model(operation)
+    report = ParamValidator().validate(request, shape.input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+class Policy:
+    """Just enough of IAM to decide cases: who is denied stays denied; nobody is allowed but by a statement."""
+
+    def __init__(self, text):
+        self.statements = json.loads(text)["Statement"]
+
+    def decide(self, action, resource="*", principal=None, **context):
+        """`allow`, `deny` (explicit) or `none` (nothing said, which is no)."""
+        effects = {
+            statement["Effect"]
+            for statement in self.statements
+            if self._matches(statement, action, resource, principal, context)
+        }
+        return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
+
+    def actions(self):
+        return sorted({action for s in self.statements for action in s["Action"]})
+
+    def _matches(self, statement, action, resource, principal, context):
+        who = statement.get("Principal")
+        if isinstance(who, dict):
+            named = [
+                one
+                for value in who.values()
+                for one in (value if isinstance(value, list) else [value])
+            ]
+            if principal not in named:
+                return False
+        if not any(fnmatch.fnmatchcase(action, pattern) for pattern in statement["Action"]):
+            return False
+        resources = statement.get("Resource", ["*"])
+        if not any(fnmatch.fnmatchcase(resource, pattern) for pattern in resources):
+            return False
+        keys = {key.lower(): value for key, value in context.items()}
+        return all(
+            _condition(operator, keys.get(key.lower().replace(":", "_").replace("-", "_")), wanted)
+            for operator, pairs in statement.get("Condition", {}).items()
+            for key, wanted in pairs.items()
+        )
+
+
+def _condition(operator, given, wanted):
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html."""
+    values = wanted if isinstance(wanted, list) else [wanted]
+    if operator == "Null":
+        return (given is None) == (values == ["true"])
+    negated = "Not" in operator
+    if given is None:
+        return negated
+    like = operator in ("StringLike", "ArnLike", "ArnEquals", "ArnNotEquals", "ArnNotLike")
+    found = any(fnmatch.fnmatchcase(given, v) if like else given == v for v in values)
+    return found != negated
