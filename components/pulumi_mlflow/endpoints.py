@@ -1,9 +1,12 @@
 """What a tracking server makes of the endpoints that it is given: the same in every runtime."""
 
+from collections.abc import Mapping
+from typing import Any, Optional
+
 import pulumi
 
-from .contracts import ArtifactEndpoint, DatabaseEndpoint
-from .core import auth, server, uris
+from .contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
+from .core import auth, server, stores, uris
 
 DATABASE_CA = "database-ca.pem"
 ARTIFACTS_CA = "artifacts-ca.pem"
@@ -99,3 +102,71 @@ def database_uri(database: DatabaseEndpoint, folder: pulumi.Input[str]) -> pulum
             )
         )
     )
+
+
+def users(name: str, mode: str, permissions: Mapping[str, Any]) -> Optional[auth.AuthSettings]:
+    """Who may do what, or None where the server asks nobody.
+
+    Args:
+        name: the server component's.
+        mode: `none`, `mlflow` or `oidc-mlflow`.
+        permissions: `default`, `groups` and `admin_groups`, each where given.
+
+    Raises:
+        ValueError: unknown mode or permission.
+    """
+    if mode == AuthMode.NONE.value:
+        return None
+    try:
+        return auth.AuthSettings(
+            mode=mode,
+            default=permissions.get("default", auth.DEFAULT_PERMISSION),
+            groups=permissions.get("groups", {}),
+            admin_groups=permissions.get("admin_groups", []),
+        )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def store_url(
+    name: str, artifacts: ArtifactEndpoint, mode: str, *, multipart: bool
+) -> pulumi.Input[str]:
+    """URL by which a server finds the store; empty where it needs none.
+
+    Args:
+        name: the server component's.
+        artifacts: where artifacts are kept.
+        mode: `proxied` or `direct`.
+        multipart: whether clients get URLs that the server signed.
+
+    Raises:
+        ValueError: the store cannot do what `mode` or `multipart` wants.
+    """
+    own = artifacts.get("endpoint_url", "")
+    if "volume" in artifacts:
+        reason = stores.check_mode("folder", mode)
+        if multipart:
+            reason = stores.check_multipart("folder", mode, "")
+        if reason:
+            raise ValueError(f"{name}: artifact_mode, multipart: {reason}")
+    if not multipart:
+        return own
+    if own and "public_endpoint_url" not in artifacts:
+        raise ValueError(
+            f"{name}: multipart: {artifacts['component']} has no public_endpoint_url, and the server must sign "
+            "for the URL that clients use; publish the store"
+        )
+    # A signature covers the host: the server must know the store by the clients' name for it.
+    return artifacts.get("public_endpoint_url", own)
+
+
+def scratch_mb(artifacts: ArtifactEndpoint, mode: str, *, multipart: bool) -> int:
+    """Disk that a server's scratch needs, in MiB. See `core.stores.scratch_mb`.
+
+    Args:
+        artifacts: where artifacts are kept.
+        mode: `proxied` or `direct`.
+        multipart: whether large files pass the server by.
+    """
+    store = "folder" if "volume" in artifacts else "s3"
+    return stores.scratch_mb(store, mode, multipart=multipart)

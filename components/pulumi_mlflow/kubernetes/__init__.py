@@ -1,0 +1,1 @@
+"""Components that run MLflow on a Kubernetes cluster."""
