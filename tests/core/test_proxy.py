@@ -475,3 +475,26 @@ def test_a_username_that_the_file_cannot_carry_is_refused(username):
 def test_no_salt_without_a_seed():
     with pytest.raises(ValueError, match="seed"):
         proxy.htpasswd_line("u", "password", "")
+
+
+def test_behind_something_that_ends_tls():
+    """Pages are of https whatever nginx sees, and only those before it may say who the client is."""
+    text = proxy.render_nginx(
+        settings(tls_before=True, hsts=True, trusted=["10.0.0.0/8", "fd00::/8"])
+    )
+    assert headers(text)["X-Forwarded-Proto"] == "https"
+    assert "$scheme" not in text
+    assert '"~^https://' in text
+    assert "Strict-Transport-Security" in text
+    http = block(parse(text), "http")
+    assert values(http, "set_real_ip_from") == [["10.0.0.0/8"], ["fd00::/8"]]
+    assert values(http, "real_ip_header") == [["X-Forwarded-For"]]
+    assert values(http, "real_ip_recursive") == [["on"]]
+
+
+def test_nobody_is_believed_who_the_client_is_unless_named():
+    text = proxy.render_nginx(settings(auth="oidc"))
+    assert "real_ip" not in text
+    assert headers(text)["X-Forwarded-Proto"] == "$scheme"
+    with pytest.raises(ValueError, match="network"):
+        proxy.render_nginx(settings(trusted=["10.0.0.0/8; evil"]))

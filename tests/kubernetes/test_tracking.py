@@ -536,6 +536,20 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize(("connections", "fit"), [(364, True), (363, False)])
+def test_connections_are_enough_for_one_server_more_while_a_version_is_rolled_out(connections, fit):
+    """118 of each of 2 + 1 servers, and 10 for others."""
+
+    def made():
+        if fit:
+            return program({"max_connections": connections})()
+        with pytest.raises(ValueError, match="must be ≥ 364"):
+            program({"max_connections": connections})()
+        return None
+
+    cluster.run(made)
+
+
 @pytest.mark.parametrize(("changes", "reason"), BAD.values(), ids=BAD)
 def test_what_cannot_work_is_refused_before_anything_runs(changes, reason):
     def made():

@@ -351,6 +351,16 @@ def from_pods(
     return {"from": [_pods(labels, namespace) for labels in several], "ports": tcp(*ports)}
 
 
+def from_addresses(cidrs: Iterable[str], *ports: Any) -> dict[str, Any]:
+    """An ingress rule: connections from addresses outside the cluster.
+
+    Args:
+        cidrs: ranges of addresses.
+        ports: TCP ports.
+    """
+    return {"from": [{"ipBlock": {"cidr": cidr}} for cidr in cidrs], "ports": tcp(*ports)}
+
+
 def _pods(labels: Mapping[str, str], namespace: Mapping[str, str] | None) -> dict[str, Any]:
     peer: dict[str, Any] = {"podSelector": {"matchLabels": dict(labels)}}
     if namespace is not None:

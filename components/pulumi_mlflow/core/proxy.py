@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,7 +137,7 @@ _NGINX = """\
             proxy_set_header Cookie $http_cookie;
             proxy_set_header X-Auth-Request-Redirect {{ redirect }};
             proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Proto {{ scheme }};
             proxy_set_header X-Real-IP $remote_addr;
 {%- endmacro %}
 daemon off;
@@ -195,6 +196,15 @@ http {
     gzip_vary on;
     gzip_types application/javascript application/json image/svg+xml text/css text/javascript text/plain;
 
+{% if trusted %}
+    # Clients come through these, and only these are believed when they say who the client is.
+{% for network in trusted %}
+    set_real_ip_from {{ network }};
+{% endfor %}
+    real_ip_header X-Forwarded-For;
+    real_ip_recursive on;
+
+{% endif %}
 {% if rate_limit %}
     # By address: a name is known only after the login, and whoever guesses passwords may send any.
     limit_req_zone $binary_remote_addr zone=clients:10m rate={{ rate_limit }}r/s;
@@ -205,7 +215,7 @@ http {
     # localhost. A page's own origin is thus taken away; any other goes on to MLflow's check.
     map "$http_origin $http_host" $foreign_origin {
         default $http_origin;
-        "~^http{{ "s" if tls else "s?" }}://(\\S+) \\1$" "";
+        "~^http{{ "s" if secure else "s?" }}://(\\S+) \\1$" "";
     }
     # The browser adds a login by itself, and says who made it do so.
     map "$request_method $http_sec_fetch_site" $cross_site {
@@ -335,7 +345,7 @@ http {
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Proto {{ scheme }};
 {% for name, value in headers.items() %}
         proxy_set_header {{ name }} {{ value }};
 {% endfor %}
@@ -485,6 +495,8 @@ class ProxySettings:
         rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
+        tls_before: whether something before nginx ends TLS, so that all clients come by it whatever nginx sees.
+        trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
     """
 
     listen_port: int
@@ -502,6 +514,8 @@ class ProxySettings:
     rate_limit: int = 0
     cache: bool = False
     multipart: bool = False
+    tls_before: bool = False
+    trusted: Sequence[str] = ()
 
 
 def render_nginx(settings: ProxySettings) -> str:
@@ -521,14 +535,18 @@ def render_nginx(settings: ProxySettings) -> str:
         raise ValueError(f"rate_limit: must be ≥ 0 (got {settings.rate_limit})")
     if bool(settings.certificate_path) != bool(settings.key_path):
         raise ValueError("certificate_path, key_path: must be given together")
+    secure = settings.tls_before or bool(settings.certificate_path)
     return _TEMPLATE.render(
         **_login(settings),
+        secure=secure,
+        scheme="https" if settings.tls_before else "$scheme",
+        trusted=[str(ipaddress.ip_network(network)) for network in settings.trusted],
         listen_port=settings.listen_port,
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
-        hsts=settings.hsts and bool(settings.certificate_path),
+        hsts=settings.hsts and secure,
         certificate_path=_optional("certificate_path", settings.certificate_path),
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,

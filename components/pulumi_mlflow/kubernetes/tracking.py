@@ -303,7 +303,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                 )
             ],
             [held.volume()],
-            imagePullSecrets=_pull_secrets(args),
+            imagePullSecrets=workload.pull_secrets(args.get("pull_secrets", [])),
         )
         return self._job(
             MIGRATION,
@@ -359,7 +359,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             ],
             [held.volume(), scratch],
             terminationGracePeriodSeconds=_STOP_SECONDS,
-            imagePullSecrets=_pull_secrets(args),
+            imagePullSecrets=workload.pull_secrets(args.get("pull_secrets", [])),
         )
 
     def _server_edges(self, args: KubernetesTrackingServerArgs) -> pulumi.Resource:
@@ -535,10 +535,6 @@ def _annotations(args: KubernetesTrackingServerArgs) -> dict[str, pulumi.Input[s
         # The region's own service, which VPC endpoints are for, instead of the one in Virginia.
         found["eks.amazonaws.com/sts-regional-endpoints"] = "true"
     return found
-
-
-def _pull_secrets(args: KubernetesTrackingServerArgs) -> Optional[list[dict[str, str]]]:
-    return [{"name": secret} for secret in args.get("pull_secrets", [])] or None
 
 
 def _scratch_mb(args: KubernetesTrackingServerArgs) -> int:

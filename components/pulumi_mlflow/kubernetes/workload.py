@@ -398,3 +398,8 @@ def checked_image(image: pulumi.Input[str]) -> pulumi.Output[str]:
     if isinstance(image, str):
         manifests.check_image(image)
     return pulumi.Output.from_input(image).apply(manifests.check_image)
+
+
+def pull_secrets(names: Sequence[str]) -> Optional[list[dict[str, str]]]:
+    """Secrets that open a registry, as a pod names them."""
+    return [{"name": name} for name in names] or None
