@@ -23,8 +23,8 @@ _VERSION_LENGTH = 17
 
 _JOB_HASH_LENGTH = 10
 
-_GOOGLE_APIS = 443
-"""HTTPS, where a store names no port: S3, Google Cloud Storage, Azure."""
+_HTTPS = 443
+"""Where a store has no URL of its own: S3, Google Cloud Storage, Azure."""
 
 
 def place(deployment: str) -> str:
@@ -244,7 +244,7 @@ class KubernetesComponent(MlflowComponent):
     def _to_store(self, artifacts: ArtifactEndpoint, cidrs: Sequence[str]) -> dict[str, Any]:
         """The edge to a store: its pods, or addresses where it is none of ours."""
         url = pulumi.Output.from_input(artifacts.get("endpoint_url", ""))
-        port = url.apply(lambda known: urls.port_of(known) if known else _GOOGLE_APIS)
+        port = url.apply(port_of)
         if artifacts["reach"] == [place(self._deployment)]:
             return manifests.to_pods(self._pods_of("artifacts"), port)
         return manifests.to_addresses(cidrs, port)
@@ -403,3 +403,12 @@ def checked_image(image: pulumi.Input[str]) -> pulumi.Output[str]:
 def pull_secrets(names: Sequence[str]) -> Optional[list[dict[str, str]]]:
     """Secrets that open a registry, as a pod names them."""
     return [{"name": name} for name in names] or None
+
+
+def port_of(store_url: str) -> int:
+    """TCP port of a store.
+
+    Args:
+        store_url: its URL; empty for S3 itself and other providers' stores.
+    """
+    return urls.port_of(store_url) if store_url else _HTTPS
