@@ -184,7 +184,7 @@ def ready() -> None:
     if path := os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
         config = configparser.ConfigParser()
         config.read(path)
-        login = f"{config['mlflow']['admin_username']}:{config['mlflow']['admin_password']}"
+        login = ":".join(config["mlflow"][f"admin_{key}"] for key in ("username", "password"))
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
         urllib.request.urlopen(request, timeout=4).close()

@@ -20,3 +20,6 @@ BOOT = ["python", f"{MODULES}/boot.py"]
 
 ARTIFACTS = ["python", f"{MODULES}/artifacts.py"]
 """The program that makes, proves and copies artifact stores."""
+
+UPKEEP = ["python", f"{MODULES}/upkeep.py"]
+"""The program that copies the database, and ends what users deleted."""
