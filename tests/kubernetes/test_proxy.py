@@ -295,6 +295,19 @@ def test_clients_addresses_are_believed_of_those_before_it_alone():
     assert "rate=50r/s" in text
 
 
+def test_routes_of_jobs_go_to_the_one_server_that_runs_them():
+    jobs = "http://mlflow-prod-jobs.mlflow-prod.svc.cluster.local:5000"
+    seen, _ = cluster.run(program(tracking={"jobs_url": jobs}))
+    assert f'set $jobs "{jobs}";' in conf(seen)
+    roles = [
+        peer["podSelector"]["matchLabels"][cluster.ROLE]
+        for rule in cluster.only(seen, "NetworkPolicy", "proxy").spec["egress"]
+        for peer in rule["to"]
+    ]
+    assert roles == ["tracking", "jobs"]
+    assert "$jobs" not in conf(cluster.run(program())[0])
+
+
 BAD = {
     "open to everybody": ({"auth": "none", "hosts": HOSTS, "ingress": INGRESS}, "none", "auth 'none' is for inside"),
     "no host": ({"ingress": INGRESS}, "none", "hosts: must name one"),

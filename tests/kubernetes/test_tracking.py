@@ -59,6 +59,13 @@ def sealed(value):
     return {**value, **{name: pulumi.Output.secret(value[name]) for name in secret}}
 
 
+def queued(jobs):
+    """The arguments for jobs, with the queue's URL as a secret."""
+    if jobs and "redis_url" in jobs:
+        return {**jobs, "redis_url": pulumi.Output.secret(jobs["redis_url"])}
+    return jobs
+
+
 def program(changes=None, network=None, outputs=("endpoint",)):
     """A network and a server; IRSA for the bucket unless told."""
 
@@ -73,6 +80,7 @@ def program(changes=None, network=None, outputs=("endpoint",)):
             **(changes or {}),
         }
         args = {name: sealed(value) for name, value in args.items()}
+        args["jobs"] = queued(args.get("jobs"))
         server = KubernetesTrackingServer("tracking", args)
         return {name: getattr(server, name) for name in outputs}
 
@@ -87,6 +95,8 @@ COMBINATIONS = {
     "users": {"auth": "mlflow", "monitoring_namespace": "monitoring"},
     "users of a provider": {"auth": "oidc-mlflow"},
     "pooled": {"migration_database": database(host="direct")},
+    "jobs": {"jobs": {}},
+    "jobs in line": {"jobs": {"redis_url": "rediss://:typedqueue@redis:6380/0", "redis_port": 6380}, "scratch_class": "gp3", "monitoring_namespace": "monitoring"},
     "disk": {"scratch_class": "gp3", "workers": 4},
     "certificates": {"database": database(ca="PEM", tls_mode="verify-full"), "artifacts": keys(ca="PEM")},
     "everything": {
@@ -106,7 +116,7 @@ COMBINATIONS = {
 def test_every_object_is_restricted_labelled_and_without_secrets(changes):
     seen, _ = cluster.run(program(changes))
     cluster.judge(seen)
-    for typed in ("typedpassword", "typedaccess", "typedsecret"):
+    for typed in ("typedpassword", "typedaccess", "typedsecret", "typedqueue"):
         for item in seen:
             if item.kind != "Secret":
                 assert typed not in json.dumps(item.inputs), item.name
@@ -581,6 +591,70 @@ def test_what_the_cluster_cannot_reach_is_refused_by_name(changes):
             UnreachableEndpointError, match=f"tracking runs in .* cannot reach {given['component']}"
         ):
             program(changes)()
+
+    cluster.run(made)
+
+
+@pytest.fixture(scope="module")
+def with_jobs():
+    jobs = {"redis_url": "rediss://:typedqueue@redis:6380/0", "redis_port": 6380}
+    return cluster.run(program({"jobs": jobs, "replicas": 3, "monitoring_namespace": "monitoring"}))
+
+
+def test_one_server_runs_jobs_and_the_others_run_none(with_jobs):
+    seen, made = with_jobs
+    servers = cluster.only(seen, "Deployment", "tracking")
+    jobs = cluster.only(seen, "Deployment", "jobs")
+    name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+    assert (cluster.env(servers)[name], cluster.env(jobs)[name]) == ("false", "true")
+    assert (servers.spec["replicas"], jobs.spec["replicas"]) == (3, 1)
+    # Never two of them, which would do everything on a schedule twice.
+    assert jobs.spec["strategy"] == {"type": "Recreate"}
+    assert jobs.container["args"][jobs.container["args"].index("--workers") + 1] == "1"
+    assert "--expose-prometheus" not in jobs.container["args"]
+    assert jobs.container["resources"]["limits"]["memory"] == "1664Mi"
+    assert "tracking-migration" in jobs.depends_on
+    assert made["endpoint"]["jobs_url"] == (
+        "http://mlflow-prod-jobs.mlflow-prod.svc.cluster.local:5000",
+        False,
+    )
+
+
+def test_jobs_may_ask_their_own_server(with_jobs):
+    """MLflow tells them the address that the server listens on."""
+    own = ".".join("0000")
+    hosts = cluster.env(cluster.only(with_jobs[0], "Deployment", "jobs"))[
+        "MLFLOW_SERVER_ALLOWED_HOSTS"
+    ]
+    assert {own, f"{own}:*", "mlflow-prod-jobs", "mlflow-prod-proxy"} <= set(hosts.split(","))
+    hosts = cluster.env(cluster.only(with_jobs[0], "Deployment", "tracking"))[
+        "MLFLOW_SERVER_ALLOWED_HOSTS"
+    ]
+    assert own not in hosts.split(",")
+
+
+def test_the_queue_is_for_the_server_that_runs_jobs_alone(with_jobs):
+    seen, _ = with_jobs
+    key_ = "env.MLFLOW_SERVER_JOB_HUEY_REDIS_URL"
+    assert (
+        cluster.only(seen, "Secret", "jobs").secret_files()[key_]
+        == "rediss://:typedqueue@redis:6380/0"
+    )
+    assert key_ not in cluster.only(seen, "Secret", "tracking").secret_files()
+    egress = cluster.only(seen, "NetworkPolicy", "jobs").spec["egress"]
+    assert [int(rule["ports"][0]["port"]) for rule in egress] == [5432, 443, 443, 6380]
+
+
+@pytest.mark.parametrize(("connections", "fit"), [(456, True), (455, False)])
+def test_connections_of_the_server_that_runs_jobs_count(connections, fit):
+    """364 of the others, 60 of its worker and 32 of its job processes."""
+
+    def made():
+        if fit:
+            return program({"max_connections": connections, "jobs": {}})()
+        with pytest.raises(ValueError, match="92 of 455 are for the server that runs jobs"):
+            program({"max_connections": connections, "jobs": {}})()
+        return None
 
     cluster.run(made)
 

@@ -106,7 +106,7 @@ _NGINX = """\
 '{"error_code":"{{ code }}","message":"{{ message }}"}'
 {%- endmacro %}
 {#- How a request reaches the server. Only `proxy_pass` here: all the rest is inherited. #}
-{%- macro server(left_open=False) %}
+{%- macro server(left_open=False, to="$upstream") %}
 
 {% if auth == "mlflow" %}
             # MLflow 3.17 fails over any other scheme, with 500.
@@ -117,7 +117,7 @@ _NGINX = """\
             auth_request /-/mlflow;
 {% endif %}
 {% endif %}
-            proxy_pass $upstream;
+            proxy_pass {{ to }};
 {%- endmacro %}
 {#- How a request reaches oauth2-proxy: with these headers and no other, without a body. #}
 {%- macro login_service(uri, redirect="/") %}
@@ -319,6 +319,9 @@ http {
         set $oidc "http://{{ oidc }}";
 {% endif %}
         set $upstream "http://{{ upstream }}";
+{% if jobs %}
+        set $jobs "http://{{ jobs }}";
+{% endif %}
         proxy_redirect off;
         proxy_http_version 1.1;
         proxy_request_buffering off;
@@ -413,6 +416,12 @@ http {
         }
 
 {% endif %}
+{% if jobs %}
+        # What starts and ends jobs, which one server alone runs.
+        location ~ {{ job_paths }} { {{- server(to="$jobs") }}
+        }
+
+{% endif %}
         location / { {{- server() }}
         }
 
@@ -466,6 +475,12 @@ http {
 _HASHED = r"/static-files/static/(css|js|media)/[\w.-]+\.[0-9a-f]{8,}\.[\w.]+$"
 """Files of the UI whose names hold a hash of them."""
 
+_JOB_PATHS = (
+    r"^/((ajax-)?api/3\.0/mlflow/(genai/evaluate/invoke|issues/invoke|prompt-optimization/jobs|scorer/invoke)"
+    r"|ajax-api/3\.0/jobs)(/|$)"
+)
+"""Routes of MLflow 3.17.2 that call `submit_job` or `cancel_job` (mlflow/server/{handlers,job_api}.py)."""
+
 _TEMPLATE = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -495,6 +510,8 @@ class ProxySettings:
         rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
+        jobs_host: name or address of the server that runs jobs; empty where none, or all, do.
+        jobs_port: its TCP port.
         tls_before: whether something before nginx ends TLS, so that all clients come by it whatever nginx sees.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
     """
@@ -514,6 +531,8 @@ class ProxySettings:
     rate_limit: int = 0
     cache: bool = False
     multipart: bool = False
+    jobs_host: str = ""
+    jobs_port: int = 0
     tls_before: bool = False
     trusted: Sequence[str] = ()
 
@@ -543,6 +562,8 @@ def render_nginx(settings: ProxySettings) -> str:
         trusted=[str(ipaddress.ip_network(network)) for network in settings.trusted],
         listen_port=settings.listen_port,
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
+        jobs=f"{_authority(settings.jobs_host)}:{settings.jobs_port}" if settings.jobs_host else "",
+        job_paths=_JOB_PATHS,
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),

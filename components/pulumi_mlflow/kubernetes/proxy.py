@@ -190,7 +190,10 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
             )
         login_service = self._login_service(args, auth, session.value, exposed=exposed)
         contents[login.NGINX_CONF] = pulumi.Output.all(
-            tracking["internal_url"], login_service, tracking.get("proxy_secret", "")
+            tracking["internal_url"],
+            login_service,
+            tracking.get("proxy_secret", ""),
+            tracking.get("jobs_url", ""),
         ).apply(lambda given: proxy.render_nginx(_settings(auth, args, exposed, *given)))
         running = self._nginx(args, image, self._files(namespace, contents), auth)
         service = self._service(namespace, PORT)
@@ -256,7 +259,8 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
         auth: AuthMode,
     ) -> kubernetes.apps.v1.Deployment:
         namespace = args["namespace"]
-        to_server = manifests.to_pods(self._pods_of("tracking"), SERVER_PORT)
+        roles = ["tracking", *(["jobs"] if "jobs_url" in args["tracking"] else [])]
+        to_servers = [manifests.to_pods(self._pods_of(role), SERVER_PORT) for role in roles]
         to_login = manifests.to_pods(self._pods_of("oidc"), login.OIDC_PORT)
         allowed = self._edges(
             namespace,
@@ -265,7 +269,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
                 manifests.from_pods([{}], PORT, namespace={manifests.NAMESPACE_LABEL: client})
                 for client in args.get("client_namespaces", [])
             ],
-            [to_server, *([to_login] if auth.by_provider else [])],
+            [*to_servers, *([to_login] if auth.by_provider else [])],
         )
         pod = manifests.pod(
             self._account(namespace),
@@ -485,6 +489,7 @@ def _settings(
     upstream: str,
     login_service: str,
     proxy_secret: str,
+    jobs: str,
 ) -> proxy.ProxySettings:
     return proxy.ProxySettings(
         listen_port=PORT,
@@ -496,6 +501,8 @@ def _settings(
         oidc_host=login_service,
         oidc_port=login.OIDC_PORT,
         proxy_secret=proxy_secret,
+        jobs_host=urls.host_of(jobs) if jobs else "",
+        jobs_port=urls.port_of(jobs) if jobs else 0,
         tls_before=exposed,
         hsts=exposed,
         trusted=args.get("trusted_proxies", []),

@@ -1,5 +1,6 @@
 """The MLflow tracking server as a Deployment."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NotRequired, Optional, TypedDict
 
@@ -16,6 +17,11 @@ from . import workload
 
 METRICS_PATH = "/metrics"
 _METRICS_DIR = f"{manifests.TMP}/metrics"
+
+JOBS = "jobs"
+"""Role of the one server that runs jobs."""
+
+_REDIS_PORT = 6379
 
 MIGRATION = "migration"
 """Role of the migration's pods: they serve nobody."""
@@ -74,6 +80,20 @@ class KubernetesAutoscalingArgs(TypedDict):
     """Requests a second of a replica that are aimed at, with `requests_metric`."""
 
 
+class KubernetesJobsArgs(TypedDict):
+    """One server beside the others that runs jobs: evaluations, and scorers on a schedule."""
+
+    redis_url: NotRequired[Optional[pulumi.Input[str]]]
+    """Queue of jobs (secret), `rediss://…`; needs an image with the extra `redis`. In memory unless given: what
+    waits is then put in line again after a restart."""
+    redis_port: NotRequired[int]
+    """TCP port of the queue; 6379 unless given."""
+    memory_mb: NotRequired[int]
+    """Memory limit, in MiB; for idle job processes and small jobs unless given."""
+    cpus: NotRequired[float]
+    """CPU limit; 2 unless given."""
+
+
 class KubernetesTrackingServerArgs(TypedDict):
     """Arguments of KubernetesTrackingServer."""
 
@@ -130,6 +150,8 @@ class KubernetesTrackingServerArgs(TypedDict):
     """Disk for artifacts on their way, in MiB; see `stores.scratch_mb` unless given."""
     scratch_class: NotRequired[Optional[str]]
     """Storage class of a disk of its own for each pod's scratch; the node's disk unless given."""
+    jobs: NotRequired[Optional[KubernetesJobsArgs]]
+    """A server of its own for jobs; none are run unless given."""
     monitoring_namespace: NotRequired[Optional[str]]
     """Namespace of Prometheus, which may then ask for metrics; there are none unless given."""
     cluster_domain: NotRequired[str]
@@ -246,6 +268,11 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             ready_path=server.READY_PATH,
             auth_mode=users.mode if users else AuthMode.NONE.value,
         )
+        jobs = args.get("jobs")
+        if jobs is not None:
+            self.endpoint["jobs_url"] = self._jobs(
+                args, jobs, image, contents(database), settings, migrated
+            )
         if users and users.mode == AuthMode.OIDC_MLFLOW.value:
             self.endpoint["proxy_secret"] = pulumi.Output.secret(proxy.value)
         self.metrics_secret = None
@@ -316,17 +343,89 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             [allowed],
         )
 
+    def _jobs(
+        self,
+        args: KubernetesTrackingServerArgs,
+        jobs: KubernetesJobsArgs,
+        image: pulumi.Output[str],
+        contents: dict[str, pulumi.Input[str]],
+        settings: pulumi.Output[server.ServerSettings],
+        migrated: pulumi.Resource,
+    ) -> pulumi.Output[str]:
+        """The server that runs jobs; its URL.
+
+        Two would run everything that is scheduled twice, so the old one is gone before a new one starts.
+        """
+        namespace, cidrs = args["namespace"], args.get("egress_cidrs", workload.EVERYWHERE)
+        service = naming.physical_name(self._deployment, JOBS)
+        egress = [
+            self._to_database(args["database"], cidrs),
+            self._to_store(args["artifacts"], cidrs),
+            # Models that judge answer by HTTPS.
+            manifests.to_addresses(cidrs, 443),
+        ]
+        if redis := jobs.get("redis_url"):
+            contents["env/MLFLOW_SERVER_JOB_HUEY_REDIS_URL"] = redis
+            egress.append(manifests.to_addresses(cidrs, jobs.get("redis_port", _REDIS_PORT)))
+        if _identity(args).get("pod_identity"):
+            egress.append(manifests.to_addresses([manifests.POD_IDENTITY_ADDRESS], 80))
+        allowed = self._edges(
+            namespace, [manifests.from_pods([self._pods_of("proxy")], PORT)], egress, role=JOBS
+        )
+        pod = self._pod(
+            {
+                **args,
+                "workers": 1,
+                "memory_mb": jobs.get("memory_mb") or budgets.jobs_memory_mb(),
+                "cpus": jobs.get("cpus", 2),
+                "monitoring_namespace": None,
+            },
+            image,
+            self._files(namespace, contents, "jobs-files", JOBS),
+            settings.apply(
+                lambda known: dataclasses.replace(
+                    known,
+                    workers=1,
+                    jobs=True,
+                    prometheus_dir="",
+                    # As jobs ask their own server: by the address that it listens on.
+                    allowed_hosts=tuple(
+                        sorted({*known.allowed_hosts, *server.allowed_hosts([known.host, service])})
+                    ),
+                )
+            ),
+            JOBS,
+        )
+        running = self._rollout(
+            namespace,
+            pod,
+            1,
+            JOBS,
+            pod_labels=_identity(args).get("pod_labels"),
+            depends_on=[migrated, allowed],
+            recreate=True,
+        )
+        self._service(namespace, PORT, JOBS)
+        self._budget(namespace, JOBS)
+        host = self._host(
+            service, namespace, args.get("cluster_domain", workload.CLUSTER_DOMAIN), running
+        )
+        return host.apply(lambda known: f"http://{known}:{PORT}")
+
     def _pod(
         self,
         args: KubernetesTrackingServerArgs,
         image: pulumi.Output[str],
         held: workload.Files,
         settings: pulumi.Output[server.ServerSettings],
+        role: Optional[str] = None,
     ) -> dict[str, Any]:
         workers, scratch_mb = args.get("workers", 2), _scratch_mb(args)
         storage = args.get("scratch_class")
         scratch = (
-            manifests.claim_volume("scratch", scratch_mb, storage, self._labels())
+            manifests.claim_volume(
+                "scratch", scratch_mb, storage, self._labels_of(role or self._role)
+            )
             if storage
             else manifests.disk_volume("scratch", scratch_mb)
         )
@@ -337,7 +436,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             UID,
             [
                 manifests.container(
-                    self._role,
+                    role or self._role,
                     image,
                     manifests.resources(
                         args.get("memory_mb") or budgets.server_memory_mb(workers),
@@ -489,17 +588,28 @@ def _check(name: str, args: KubernetesTrackingServerArgs) -> None:
         _check_autoscaling(name, autoscaling)
     connections = args.get("max_connections")
     if connections:
+        pool = args.get("pool_size", budgets.POOL_SIZE)
+        overflow = args.get("max_overflow", budgets.MAX_OVERFLOW)
+        own_users = args.get("auth", AuthMode.NONE.value) != AuthMode.NONE.value
+        others = (
+            budgets.jobs_connections(pool, overflow, own_users=own_users)
+            if args.get("jobs") is not None
+            else 0
+        )
         reason = budgets.check_connections(
             workers,
             # While a version is rolled out, there is one more.
             replicas + 1,
-            args.get("pool_size", budgets.POOL_SIZE),
-            args.get("max_overflow", budgets.MAX_OVERFLOW),
-            connections,
-            own_users=args.get("auth", AuthMode.NONE.value) != AuthMode.NONE.value,
+            pool,
+            overflow,
+            connections - others,
+            own_users=own_users,
         )
         if reason:
-            raise ValueError(f"{name}: max_connections: {reason}")
+            jobs = (
+                f"; {others} of {connections} are for the server that runs jobs" if others else ""
+            )
+            raise ValueError(f"{name}: max_connections: {reason}{jobs}")
     identity = _identity(args)
     if "access_key" not in args["artifacts"] and not identity:
         raise ValueError(
