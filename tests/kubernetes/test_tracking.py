@@ -1,6 +1,7 @@
 """The tracking server on Kubernetes, under mocks: every object, what it holds, and what comes before what."""
 
 import base64
+import dataclasses
 import http.server
 import json
 import threading
@@ -9,7 +10,7 @@ from typing import ClassVar
 import boot
 import pulumi
 import pytest
-from tests.kubernetes import cluster, restricted
+from tests.kubernetes import cluster, fields, restricted
 
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint, UnreachableEndpointError
 from pulumi_mlflow.core import manifests
@@ -138,6 +139,26 @@ def test_a_pod_of_ours_is_restricted_only_as_a_whole():
         assert restricted.violations(pod), field
     assert restricted.violations({**good, "hostNetwork": True})
     assert restricted.violations({**good, "volumes": [{"name": "x", "hostPath": {"path": "/"}}]})
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "reason"),
+    [
+        ('"readOnlyRootFilesystem"', '"readOnlyRootFileSystem"', "readOnlyRootFileSystem: unknown"),
+        ('"image":', '"img":', "img: unknown"),
+        ('"mountPath"', '"path"', "mountPath: missing"),
+        ('"replicas": 2', '"replicas": "2"', "replicas: '2' is no int"),
+        ('"strategy"', '"updateStrategy"', "updateStrategy: unknown"),
+        ('"maxSkew": 1,', "", "maxSkew: missing"),
+    ],
+)
+def test_fields_that_kubernetes_does_not_know_are_found(plain_stack, was, now, reason):
+    """The judge of every object is judged."""
+    item = cluster.only(plain_stack[0], "Deployment")
+    text = json.dumps(item.inputs).replace(".0", "")
+    assert was in text
+    broken = dataclasses.replace(item, inputs=json.loads(text.replace(was, now)))
+    assert any(reason in found for found in fields.wrong(broken))
 
 
 @pytest.fixture(scope="module")
