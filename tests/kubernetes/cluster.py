@@ -284,6 +284,12 @@ def judge_secrets(item, objects):
         for other in objects
         if other.kind == "Secret"
     }
+    for other in objects:
+        if other.kind == "ExternalSecret":
+            [source] = other.spec["target"]["template"]["templateFrom"]
+            keys = {entry["key"] for entry in source["secret"]["items"]}
+            assert keys <= held[source["secret"]["name"]]
+            held[other.spec["target"]["name"]] = keys
     for volume in item.pod["volumes"]:
         if "secret" in volume:
             secret = volume["secret"]

@@ -82,6 +82,7 @@ COMBINATIONS = {
     "copies": (COPIES, "none"),
     "copies with keys": ({"destination": KEYS}, "none"),
     "ends": (ENDS, "none"),
+    "vault": ({**COPIES, **ENDS, "database_secret": {"store": "aws", "key": "rds!1"}}, "none"),
     "both": ({**COPIES, **ENDS, "admin_password": "", "pull_secrets": ["registry"]}, "mlflow"),
     "long names": ({**COPIES, **ENDS, "deployment": "mlflow-prod-" + "x" * 60, "also_in": ["cluster:mlflow-prod"]}, "none"),
 }  # fmt: skip
@@ -120,6 +121,16 @@ def test_a_copy_knows_the_database_and_its_destination_and_nothing_else():
     assert (port, store_port) == (5432, 443)
     assert "ipBlock" in store
     assert cluster.only(seen, "NetworkPolicy", "backup").spec["ingress"] == []
+
+
+def test_a_password_of_a_vault_is_in_no_object_of_ours():
+    seen, _ = cluster.run(program(COMBINATIONS["vault"][0]))
+    assert {item.labels[cluster.ROLE] for item in seen if item.kind == "ExternalSecret"} == {
+        "backup",
+        "gc",
+    }
+    for item in seen:
+        assert "typedpassword" not in json.dumps(item.inputs)
 
 
 def test_schedules_do_not_overlap_and_are_made_up_for():

@@ -1,19 +1,24 @@
 """The tracking server on Kubernetes, under mocks: every object, what it holds, and what comes before what."""
 
 import base64
+import configparser
 import dataclasses
 import http.server
 import json
+import re
+import shlex
 import threading
 from typing import ClassVar
+from urllib.parse import quote_plus
 
 import boot
 import pulumi
 import pytest
+from sqlalchemy.engine import make_url
 from tests.kubernetes import cluster, fields, restricted
 
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint, UnreachableEndpointError
-from pulumi_mlflow.core import manifests
+from pulumi_mlflow.core import external_secrets, manifests
 from pulumi_mlflow.core.files import key, version
 from pulumi_mlflow.kubernetes.network import KubernetesNetwork
 from pulumi_mlflow.kubernetes.tracking import KubernetesTrackingServer
@@ -97,6 +102,7 @@ COMBINATIONS = {
     "users of a provider": {"auth": "oidc-mlflow"},
     "pooled": {"migration_database": database(host="direct")},
     "jobs": {"jobs": {}},
+    "vault": {"database_secret": {"store": "aws", "key": "rds!1"}, "auth": "mlflow", "jobs": {}, "migration_database": database(host="direct")},
     "jobs in line": {"jobs": {"redis_url": "rediss://:typedqueue@redis:6380/0", "redis_port": 6380}, "scratch_class": "gp3", "monitoring_namespace": "monitoring"},
     "disk": {"scratch_class": "gp3", "workers": 4},
     "certificates": {"database": database(ca="PEM", tls_mode="verify-full"), "artifacts": keys(ca="PEM")},
@@ -678,6 +684,67 @@ def test_connections_of_the_server_that_runs_jobs_count(connections, fit):
         return None
 
     cluster.run(made)
+
+
+@pytest.fixture(scope="module")
+def with_vault():
+    vault = {"store": "aws", "kind": "SecretStore", "key": "arn:rds!1"}
+    return cluster.run(program({"database_secret": vault, "auth": "mlflow"}))
+
+
+def test_a_password_of_a_vault_is_in_no_object_of_ours(with_vault):
+    seen, _ = with_vault
+    external = cluster.only(seen, "ExternalSecret", "tracking")
+    assert external.spec["secretStoreRef"] == {"name": "aws", "kind": "SecretStore"}
+    assert external.spec["data"] == [
+        {"secretKey": "password", "remoteRef": {"key": "arn:rds!1", "property": "password"}}
+    ]
+    assert external.inputs["metadata"]["annotations"]["pulumi.com/waitFor"] == "condition=Ready"
+    for item in seen:
+        assert "typedpassword" not in json.dumps(item.inputs)
+    target = external.spec["target"]["name"]
+    for kind in ("Deployment", "Job"):
+        item = cluster.only(seen, kind)
+        assert [v["secret"]["secretName"] for v in item.pod["volumes"] if "secret" in v] == [target]
+        assert "tracking-files-vault" in item.depends_on
+    # After a rotation, pods read it anew.
+    annotations = cluster.only(seen, "Deployment").inputs["metadata"]["annotations"]
+    assert annotations == {"reloader.stakater.com/auto": "true"}
+
+
+def test_without_a_vault_nothing_restarts_the_pods(plain_stack):
+    assert "annotations" not in cluster.only(plain_stack[0], "Deployment").inputs["metadata"]
+
+
+@pytest.mark.parametrize("password", ["simple", "a b+c%d/e:f@g", "q\"uo'te#?&=", "{{ x }}", "ü€"])
+def test_the_operator_makes_files_that_are_read_as_that_password(with_vault, password):
+    """As Go's templates would: `urlquery` is Python's `quote_plus`, `replace` is `str.replace`."""
+    templates = cluster.only(with_vault[0], "Secret", "tracking").secret_files()
+
+    def rendered(text):
+        def value(match):
+            first, *steps = [step.strip() for step in match[1].split("|")]
+            if first != ".password":
+                return json.loads(first)
+            result = password
+            for step in steps:
+                name, *words = shlex.split(step)
+                result = quote_plus(result) if name == "urlquery" else result.replace(*words)
+            return result
+
+        return re.sub(r"\{\{(.*?)\}\}", value, text)
+
+    uri = rendered(templates["env.MLFLOW_BACKEND_STORE_URI"])
+    assert make_url(uri).password == password
+    config = configparser.ConfigParser()
+    config.read_string(rendered(templates["auth.ini"]))
+    assert make_url(config["mlflow"]["database_uri"]).password == password
+    assert config["mlflow"]["admin_password"] == cluster.secret_of("tracking-admin")
+
+
+def test_what_looks_like_a_template_stays_as_it_is():
+    text = external_secrets.template("a.json", '{"groups": {"{{ .password }}": "READ"}}')
+    assert text == '{"groups": {"{{ "{{" }} .password }}": "READ"}}'
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

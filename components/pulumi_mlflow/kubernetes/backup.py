@@ -8,7 +8,7 @@ import pulumi_kubernetes as kubernetes
 
 from .. import endpoints
 from ..contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, TrackingEndpoint
-from ..core import auth, cron, manifests, naming, server
+from ..core import auth, cron, external_secrets, manifests, naming, server
 from ..core.files import FILES_PATH
 from ..core.server_image import ENTRYPOINT, PORT, SCRATCH, UID, UPKEEP
 from . import workload
@@ -33,6 +33,8 @@ class KubernetesBackupArgs(TypedDict):
     """Names of Secrets of the namespace that open the registry; none unless given."""
     database: DatabaseEndpoint
     """Where runs are kept; not through a pooler."""
+    database_secret: NotRequired[Optional[workload.KubernetesExternalSecretArgs]]
+    """Whence the database's password comes, in the place of the endpoint's; that unless given."""
     tracking: TrackingEndpoint
     """The servers, through which artifacts are deleted."""
     admin_password: NotRequired[Optional[pulumi.Input[str]]]
@@ -95,7 +97,7 @@ class KubernetesBackup(workload.KubernetesComponent):
         destination: ArtifactEndpoint,
     ) -> None:
         cidrs = args.get("egress_cidrs", workload.EVERYWHERE)
-        contents = _database_files(args["database"])
+        contents = _database_files(args)
         if "access_key" in destination:
             contents |= {
                 "env/AWS_ACCESS_KEY_ID": destination["access_key"],
@@ -131,7 +133,7 @@ class KubernetesBackup(workload.KubernetesComponent):
 
     def _end(self, args: KubernetesBackupArgs, image: pulumi.Output[str], days: int) -> None:
         tracking = args["tracking"]
-        contents = _database_files(args["database"])
+        contents = _database_files(args)
         environment: dict[str, str] = {"SCRATCH": SCRATCH, "TMPDIR": SCRATCH}
         if password := args.get("admin_password"):
             contents["env/MLFLOW_TRACKING_PASSWORD"] = password
@@ -167,7 +169,7 @@ class KubernetesBackup(workload.KubernetesComponent):
         annotations: Mapping[str, pulumi.Input[str]],
     ) -> None:
         namespace, scratch_mb = args["namespace"], args.get("scratch_mb", 10240)
-        held = self._files(namespace, contents, f"{role}-files", role)
+        held = self._files(namespace, contents, f"{role}-files", role, args.get("database_secret"))
         allowed = self._edges(namespace, [], egress, role=role)
         pod = manifests.pod(
             self._account(namespace, role, annotations),
@@ -221,8 +223,11 @@ class KubernetesBackup(workload.KubernetesComponent):
         )
 
 
-def _database_files(database: DatabaseEndpoint) -> dict[str, pulumi.Input[str]]:
+def _database_files(args: KubernetesBackupArgs) -> dict[str, pulumi.Input[str]]:
     """The database's URI and certificate: path below `FILES_PATH` → content."""
+    database = args["database"]
+    if args.get("database_secret"):
+        database = DatabaseEndpoint(**{**database, "password": external_secrets.PLACEHOLDER})
     uri: pulumi.Output[str] = pulumi.Output.secret(endpoints.database_uri(database, FILES_PATH))
     found: dict[str, pulumi.Input[str]] = {"env/MLFLOW_BACKEND_STORE_URI": uri}
     if "ca" in database:

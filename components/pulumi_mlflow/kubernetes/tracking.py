@@ -9,7 +9,7 @@ import pulumi_kubernetes as kubernetes
 
 from .. import endpoints
 from ..contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, TrackingEndpoint
-from ..core import auth, budgets, limits, manifests, naming, server, urls
+from ..core import auth, budgets, external_secrets, limits, manifests, naming, server, urls
 from ..core.files import FILES_PATH
 from ..core.server_image import BOOT, ENTRYPOINT, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
@@ -107,6 +107,8 @@ class KubernetesTrackingServerArgs(TypedDict):
     """Where runs are kept."""
     migration_database: NotRequired[DatabaseEndpoint]
     """The same without a pooler, for migrations, which hold locks on a connection; `database` unless given."""
+    database_secret: NotRequired[Optional[workload.KubernetesExternalSecretArgs]]
+    """Whence the database's password comes, in the place of those of the endpoints; theirs unless given."""
     artifacts: ArtifactEndpoint
     """Where artifacts are kept."""
     identity: NotRequired[Optional[KubernetesIdentityArgs]]
@@ -194,6 +196,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         super().__init__(name, args.get("deployment"), opts)
         database, artifacts = args["database"], args["artifacts"]
         direct = args.get("migration_database", database)
+        vault = args.get("database_secret")
         self._require((database, direct, artifacts), args.get("also_in", []))
         _check(name, args)
         permissions = args.get("permissions", KubernetesPermissionsArgs())
@@ -214,6 +217,8 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         self.admin_password = pulumi.Output.secret(admin.value)
 
         def contents(of: DatabaseEndpoint) -> dict[str, pulumi.Input[str]]:
+            if vault:
+                of = DatabaseEndpoint(**{**of, "password": external_secrets.PLACEHOLDER})
             secrets = endpoints.server_secrets(of, artifacts, kek.value, FILES_PATH)
             return {
                 **{f"env/{name}": value for name, value in secrets.items()},
@@ -228,10 +233,12 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             }
 
         namespace = args["namespace"]
-        held = self._files(namespace, contents(database))
+        held = self._files(namespace, contents(database), external=vault)
         migration_files = held
         if direct is not database:
-            migration_files = self._files(namespace, contents(direct), "migration-files", MIGRATION)
+            migration_files = self._files(
+                namespace, contents(direct), "migration-files", MIGRATION, vault
+            )
         self.service_account = self._account(namespace, annotations=_annotations(args))
         migrated = self._migration(args, image, migration_files, direct)
         settings = pulumi.Output.all(
@@ -248,6 +255,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             None if autoscaling else args.get("replicas", 2),
             pod_labels=_identity(args).get("pod_labels"),
             depends_on=[migrated, allowed],
+            reloaded=bool(vault),
         )
         self._service(namespace, PORT)
         self._budget(namespace)
@@ -381,7 +389,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                 "monitoring_namespace": None,
             },
             image,
-            self._files(namespace, contents, "jobs-files", JOBS),
+            self._files(namespace, contents, "jobs-files", JOBS, args.get("database_secret")),
             settings.apply(
                 lambda known: dataclasses.replace(
                     known,
@@ -404,6 +412,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             pod_labels=_identity(args).get("pod_labels"),
             depends_on=[migrated, allowed],
             recreate=True,
+            reloaded=bool(args.get("database_secret")),
         )
         self._service(namespace, PORT, JOBS)
         self._budget(namespace, JOBS)

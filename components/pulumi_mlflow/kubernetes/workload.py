@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NotRequired, Optional, TypedDict
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from ..component import MlflowComponent
 from ..contracts import ArtifactEndpoint, DatabaseEndpoint, Scope, require_reach
-from ..core import files, manifests, naming, urls
+from ..core import external_secrets, files, manifests, naming, urls
 
 CLUSTER_DOMAIN = "cluster.local"
 """What the names of Services end in, unless the cluster's owner chose otherwise."""
@@ -30,6 +30,21 @@ _HTTPS = 443
 def place(deployment: str) -> str:
     """The place, in the sense of `contracts.Scope`, of what runs in a deployment's namespace."""
     return Scope.CLUSTER.place(deployment)
+
+
+class KubernetesExternalSecretArgs(TypedDict):
+    """The database's password, fetched from a vault by the External Secrets operator."""
+
+    store: str
+    """Name of the store that opens the vault."""
+    kind: NotRequired[str]
+    """`ClusterSecretStore` or `SecretStore`; `ClusterSecretStore` unless given."""
+    key: pulumi.Input[str]
+    """Name of the secret in the vault, such as the ARN of RDS's own in Secrets Manager."""
+    property: NotRequired[str]
+    """Field of it; `password` unless given."""
+    refresh: NotRequired[str]
+    """How often it is fetched; `15m` unless given."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,7 @@ class KubernetesComponent(MlflowComponent):
         contents: Mapping[str, pulumi.Input[str]],
         child: str = "files",
         role: Optional[str] = None,
+        external: Optional[KubernetesExternalSecretArgs] = None,
     ) -> Files:
         """A Secret with configuration and secrets, named by a hash of them and never changed.
 
@@ -159,6 +175,8 @@ class KubernetesComponent(MlflowComponent):
             contents: path below `files.FILES_PATH` → content.
             child: logical name below the component's.
             role: whose it is; the component's unless given.
+            external: whence the password comes that stands as `external_secrets.PLACEHOLDER` in them; these are then
+                templates, of which the operator makes the files.
         """
         base = naming.physical_name(
             self._deployment,
@@ -172,19 +190,62 @@ class KubernetesComponent(MlflowComponent):
         name: pulumi.Output[str] = pulumi.Output.unsecret(
             secret.apply(lambda known: f"{base}-{files.version(known, base)}")
         )
-        made = kubernetes.core.v1.Secret(
+        made: pulumi.Resource = kubernetes.core.v1.Secret(
             self._child(child),
             metadata=self._meta(name, namespace, role),
             type="Opaque",
             immutable=True,
             string_data=secret.apply(
-                lambda known: {files.key(path): content for path, content in known.items()}
+                lambda known: {
+                    files.key(path): external_secrets.template(path, content)
+                    if external
+                    else content
+                    for path, content in known.items()
+                }
             ),
             opts=self._opts(),
         )
+        if external:
+            made, name = self._fetched(namespace, name, contents, child, role, external, made)
         return Files(
             pulumi.Output.all(name, made.urn).apply(lambda known: str(known[0])), tuple(contents)
         )
+
+    def _fetched(
+        self,
+        namespace: pulumi.Input[str],
+        templates: pulumi.Output[str],
+        paths: Iterable[str],
+        child: str,
+        role: Optional[str],
+        external: KubernetesExternalSecretArgs,
+        after: pulumi.Resource,
+    ) -> tuple[pulumi.Resource, pulumi.Output[str]]:
+        """The operator's Secret, of templates in another; and its name, which changes with theirs."""
+        base = naming.physical_name(
+            self._deployment,
+            role or self._role,
+            child,
+            "vault",
+            limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH,
+        )
+        name = templates.apply(lambda known: f"{base}{known[-_VERSION_LENGTH:]}")
+        made = kubernetes.apiextensions.CustomResource(
+            self._child(f"{child}-vault"),
+            api_version="external-secrets.io/v1",
+            kind="ExternalSecret",
+            metadata=self._meta(name, namespace, role, {"pulumi.com/waitFor": "condition=Ready"}),
+            spec=external_secrets.specification(
+                {"name": external["store"], "kind": external.get("kind", "ClusterSecretStore")},
+                {"key": external["key"], "property": external.get("property", "password")},
+                external.get("refresh", "15m"),
+                name,
+                templates,
+                [files.key(path) for path in paths],
+            ),
+            opts=self._opts(depends_on=[after]),
+        )
+        return made, name
 
     def _account(
         self,
@@ -310,6 +371,7 @@ class KubernetesComponent(MlflowComponent):
         depends_on: Sequence[pulumi.Resource] = (),
         *,
         recreate: bool = False,
+        reloaded: bool = False,
     ) -> kubernetes.apps.v1.Deployment:
         """Replicas that are replaced one at a time, each once a new one is ready, over zones and nodes.
 
@@ -321,6 +383,7 @@ class KubernetesComponent(MlflowComponent):
             pod_labels: further labels of the pods.
             depends_on: what must be there first.
             recreate: whether the old one must be gone before a new one starts.
+            reloaded: whether pods are to be replaced when a Secret of theirs changes, by Stakater's Reloader.
         """
         role = role or self._role
         own = role == self._role
@@ -341,7 +404,12 @@ class KubernetesComponent(MlflowComponent):
         }
         return kubernetes.apps.v1.Deployment(
             self._child("deployment" if own else f"{role}-deployment"),
-            metadata=self._meta(naming.physical_name(self._deployment, role), namespace, role),
+            metadata=self._meta(
+                naming.physical_name(self._deployment, role),
+                namespace,
+                role,
+                {"reloader.stakater.com/auto": "true"} if reloaded else None,
+            ),
             spec=spec,
             opts=self._opts(depends_on=list(depends_on)),
         )
