@@ -1,6 +1,7 @@
 """What is done to data by schedule: objects under mocks, and the program itself on a real SQLite database."""
 
 import json
+import sqlite3
 
 import mlflow
 import pulumi
@@ -202,21 +203,31 @@ def test_what_the_cluster_cannot_reach_is_refused_by_name(changes, database):
     cluster.run(made)
 
 
+@pytest.fixture(scope="module")
+def database_file(tmp_path_factory):
+    """A real database with two runs, of which one is deleted, and their ids."""
+    folder = tmp_path_factory.mktemp("database")
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.create_experiment("e", artifact_location=str(folder / "artifacts"))
+    runs = [client.create_run(experiment).info.run_id for _ in range(2)]
+    client.log_metric(runs[0], "loss", 0.5)
+    client.delete_run(runs[1])
+    return folder / "mlflow.db", runs
+
+
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A real database with two runs, of which one is deleted; the URI is used by the programs of the image."""
+def server(database_file, tmp_path, monkeypatch):
+    """A copy of it, as the image's programs find it."""
+    file, runs = database_file
+    with sqlite3.connect(file) as source, sqlite3.connect(tmp_path / "mlflow.db") as target:
+        source.backup(target)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.delenv("ARTIFACTS_URI", raising=False)
     (tmp_path / "scratch").mkdir()
-    client = mlflow.MlflowClient(uri)
-    experiment = client.create_experiment("e", artifact_location=str(tmp_path / "artifacts"))
-    runs = [client.create_run(experiment).info.run_id for _ in range(2)]
-    client.log_metric(runs[0], "loss", 0.5)
-    client.delete_run(runs[1])
-    return client, runs
+    return mlflow.MlflowClient(uri), runs
 
 
 def test_a_copy_is_there_as_a_whole_and_compared(server, tmp_path, monkeypatch, capsys):

@@ -155,7 +155,7 @@ def test_a_pod_of_ours_is_restricted_only_as_a_whole():
         ('"mountPath"', '"path"', "mountPath: missing"),
         ('"replicas": 2', '"replicas": "2"', "replicas: '2' is no int"),
         ('"strategy"', '"updateStrategy"', "updateStrategy: unknown"),
-        ('"maxSkew": 1,', "", "maxSkew: missing"),
+        ('"maxSkew"', '"skew"', "maxSkew: missing"),
     ],
 )
 def test_fields_that_kubernetes_does_not_know_are_found(plain_stack, was, now, reason):
