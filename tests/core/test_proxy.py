@@ -523,6 +523,8 @@ def test_only_routes_of_jobs_go_to_the_server_that_runs_them(path, is_job):
     text = proxy.render_nginx(settings(jobs_host="dev-jobs", jobs_port=5000))
     [pattern] = re.findall(r"location ~ (\S*jobs\S*) \{", text)
     assert bool(re.search(pattern, path)) == is_job
+    assert values(location(text, "~", pattern), "proxy_pass") == [["$jobs"]]
+    assert ["$jobs", '"http://dev-jobs:5000"'] in values(server_of(text), "set")
 
 
 def test_routes_of_jobs_are_those_that_mlflow_has():
