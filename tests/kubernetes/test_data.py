@@ -133,7 +133,7 @@ def test_plain_text_is_refused_and_nobody_is_superuser(postgresql):
 def test_parameters_are_those_of_docker_for_the_same_memory(postgresql):
     spec = cluster.only(postgresql[0], "Cluster").spec
     assert spec["postgresql"]["parameters"] == budgets.postgres_parameters(2048, 400)
-    assert spec["resources"]["limits"]["memory"] == "2048Mi"
+    assert spec["resources"]["limits"]["memory"] == "2Gi"
     # Two servers of two workers, and one more while a version is rolled out.
     assert budgets.check_connections(2, 3, budgets.POOL_SIZE, budgets.MAX_OVERFLOW, 400) is None
 

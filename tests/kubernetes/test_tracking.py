@@ -167,6 +167,30 @@ def test_fields_that_kubernetes_does_not_know_are_found(plain_stack, was, now, r
     assert any(reason in found for found in fields.wrong(broken))
 
 
+@pytest.mark.parametrize(
+    ("mb", "text"),
+    [
+        (64, "64Mi"),
+        (1024, "1Gi"),
+        (1536, "1536Mi"),
+        (102400, "100Gi"),
+        (1 << 20, "1Ti"),
+        (1 << 30, "1024Ti"),
+    ],
+)
+def test_sizes_are_written_as_the_api_server_does(mb, text):
+    """It writes the largest unit without a fraction (apimachinery's resource.Quantity); else a refresh finds a change."""
+    assert manifests.size(mb) == text
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [(0.05, "50m"), (0.25, "250m"), (1.0, "1"), (2.5, "2500m")]
+)
+def test_cpus_are_written_as_the_api_server_does(cpus, text):
+    assert manifests.cpus(cpus) == text
+    assert (manifests.number(50), manifests.number(2000)) == ("50", "2k")
+
+
 @pytest.fixture(scope="module")
 def plain_stack():
     return cluster.run(program(outputs=("endpoint", "service_account", "admin_password")))
@@ -439,7 +463,7 @@ def test_a_server_with_users_is_asked_by_a_program_that_logs_in(auth):
 def test_scratch_is_disk_that_the_node_must_have(plain_stack):
     server = cluster.only(plain_stack[0], "Deployment")
     volumes = {volume["name"]: volume for volume in server.pod["volumes"]}
-    assert volumes["scratch"] == {"name": "scratch", "emptyDir": {"sizeLimit": "5120Mi"}}
+    assert volumes["scratch"] == {"name": "scratch", "emptyDir": {"sizeLimit": "5Gi"}}
     for given in ("requests", "limits"):
         assert server.container["resources"][given]["ephemeral-storage"] == "5376Mi"
     assert cluster.env(server)["TMPDIR"] == "/scratch"
@@ -459,7 +483,7 @@ def test_scratch_may_be_a_disk_of_its_own():
 
 def test_memory_is_what_the_workers_need(plain_stack):
     for seen, memory in (
-        (plain_stack[0], "1024Mi"),
+        (plain_stack[0], "1Gi"),
         (cluster.run(program({"workers": 4}))[0], "1792Mi"),
     ):
         resources = cluster.only(seen, "Deployment").container["resources"]

@@ -149,13 +149,30 @@ def resources(
         cpu_limit: CPUs that it may take while they are free.
         disk_mb: ephemeral storage, in MiB.
     """
-    fixed = {"memory": f"{memory_mb}Mi", "ephemeral-storage": f"{disk_mb}Mi"}
+    fixed = {"memory": size(memory_mb), "ephemeral-storage": size(disk_mb)}
     return {"requests": {"cpu": cpus(cpu), **fixed}, "limits": {"cpu": cpus(cpu_limit), **fixed}}
 
 
-def cpus(number: float) -> str:
+def size(mb: int) -> str:
+    """Memory or disk as the API server writes it back, so that nothing differs for ever: `1536Mi`, `5Gi`.
+
+    Args:
+        mb: in MiB.
+    """
+    units = ["Mi", "Gi", "Ti"]
+    while mb % 1024 == 0 and len(units) > 1:
+        mb, units = mb // 1024, units[1:]
+    return f"{mb}{units[0]}"
+
+
+def number(count: int) -> str:
+    """A number as the API server writes it back: `50`, `2k`."""
+    return str(count) if count % 1000 else f"{count // 1000}k"
+
+
+def cpus(wanted: float) -> str:
     """CPUs as the API server writes them back, so that nothing differs for ever: `500m`, `2`."""
-    milli = round(number * 1000)
+    milli = round(wanted * 1000)
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 
 
@@ -206,7 +223,7 @@ def disk_volume(name: str, size_mb: int) -> dict[str, Any]:
         size_mb: in MiB.
     """
     # No `medium: Memory`: whole artifacts pass through, and would count as the pod's memory.
-    return {"name": name, "emptyDir": {"sizeLimit": f"{size_mb}Mi"}}
+    return {"name": name, "emptyDir": {"sizeLimit": size(size_mb)}}
 
 
 def claim_volume(
@@ -228,7 +245,7 @@ def claim_volume(
                 "spec": {
                     "accessModes": ["ReadWriteOnce"],
                     "storageClassName": storage_class,
-                    "resources": {"requests": {"storage": f"{size_mb}Mi"}},
+                    "resources": {"requests": {"storage": size(size_mb)}},
                 },
             }
         },

@@ -122,7 +122,9 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
         name = self._physical(store)
         spec: Any = {
             "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": f"{args.get('storage_gb', 100)}Gi"}},
+            "resources": {
+                "requests": {"storage": manifests.size(1024 * args.get("storage_gb", 100))}
+            },
             # Another class would be another disk; protection refuses that.
             **({"storageClassName": args["storage_class"]} if args.get("storage_class") else {}),
         }

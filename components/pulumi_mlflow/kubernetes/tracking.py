@@ -510,7 +510,9 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                         "metric": {"name": metric},
                         "target": {
                             "type": "AverageValue",
-                            "averageValue": str(wanted.get("requests_per_replica")),
+                            "averageValue": manifests.number(
+                                wanted.get("requests_per_replica") or 0
+                            ),
                         },
                     },
                 }
