@@ -73,3 +73,7 @@ lock: ## Pin the versions that pyproject.toml allows.
 	  -o images/mlflow/requirements-gcs.lock
 	@$(LOCK) -c images/mlflow/requirements.lock -c images/mlflow/requirements-gcs.lock \
 	  images/mlflow/requirements-azure.in -o images/mlflow/requirements-azure.lock
+	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-metrics.in \
+	  -o images/mlflow/requirements-metrics.lock
+	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-redis.in \
+	  -o images/mlflow/requirements-redis.lock

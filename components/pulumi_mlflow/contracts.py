@@ -140,6 +140,8 @@ class TrackingEndpoint(TypedDict, total=False):
     """Answers 200 while the server can use its database."""
     metrics_path: pulumi.Input[str]
     """Prometheus metrics; absent when they are off."""
+    jobs_url: pulumi.Input[str]
+    """URL inside the stack's own network of the one server that runs jobs; absent where none does."""
     auth_mode: str
     """One of `AuthMode`: what this endpoint itself demands."""
     proxy_secret: pulumi.Input[str]

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from .contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
-from .core import auth, server, uris
+from .core import auth, server, stores, uris
 
 DATABASE_CA = "database-ca.pem"
 READ_CA = "database-read-ca.pem"
@@ -122,12 +122,12 @@ def user_settings(name: str, mode: str, permissions: Mapping[str, Any]) -> auth.
     """Who may do what, or None where the server asks nobody.
 
     Args:
-        name: of the component, for the error.
-        mode: `auth` of its arguments.
-        permissions: `permissions` of its arguments.
+        name: the server component's.
+        mode: `none`, `mlflow` or `oidc-mlflow`.
+        permissions: `default`, `groups` and `admin_groups`, each where given.
 
     Raises:
-        ValueError: a mode or permission that there is not.
+        ValueError: unknown mode or permission.
     """
     if mode == AuthMode.NONE.value:
         return None
@@ -140,3 +140,47 @@ def user_settings(name: str, mode: str, permissions: Mapping[str, Any]) -> auth.
         )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def store_url(
+    name: str, artifacts: ArtifactEndpoint, mode: str, *, multipart: bool
+) -> pulumi.Input[str]:
+    """URL by which a server finds the store; empty where it needs none.
+
+    Args:
+        name: the server component's.
+        artifacts: where artifacts are kept.
+        mode: `proxied` or `direct`.
+        multipart: whether clients get URLs that the server signed.
+
+    Raises:
+        ValueError: the store cannot do what `mode` or `multipart` wants.
+    """
+    own = artifacts.get("endpoint_url", "")
+    if "volume" in artifacts:
+        reason = stores.check_mode("folder", mode)
+        if multipart:
+            reason = stores.check_multipart("folder", mode, "")
+        if reason:
+            raise ValueError(f"{name}: artifact_mode, multipart: {reason}")
+    if not multipart:
+        return own
+    if own and "public_endpoint_url" not in artifacts:
+        raise ValueError(
+            f"{name}: multipart: {artifacts['component']} has no public_endpoint_url, and the server must sign "
+            "for the URL that clients use; publish the store"
+        )
+    # A signature covers the host: the server must know the store by the clients' name for it.
+    return artifacts.get("public_endpoint_url", own)
+
+
+def scratch_mb(artifacts: ArtifactEndpoint, mode: str, *, multipart: bool) -> int:
+    """Disk that a server's scratch needs, in MiB. See `core.stores.scratch_mb`.
+
+    Args:
+        artifacts: where artifacts are kept.
+        mode: `proxied` or `direct`.
+        multipart: whether large files pass the server by.
+    """
+    store = "folder" if "volume" in artifacts else "s3"
+    return stores.scratch_mb(store, mode, multipart=multipart)

@@ -5,6 +5,8 @@ Runs inside the image, with MLflow and its drivers but without pulumi_mlflow. Se
 """
 
 import argparse
+import base64
+import configparser
 import contextlib
 import http
 import importlib
@@ -176,6 +178,20 @@ def health() -> None:
             raise BootError(f"health: HTTP {answer.status}")
 
 
+def ready() -> None:
+    """Ask the server to read its database; as the administrator, where it asks who is there."""
+    request = urllib.request.Request(environment("READY_URL"))
+    if path := os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
+        config = configparser.ConfigParser()
+        config.read(path)
+        login = ":".join(config["mlflow"][f"admin_{key}"] for key in ("username", "password"))
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        urllib.request.urlopen(request, timeout=4).close()
+    except OSError as error:
+        raise BootError(f"ready: {error}") from error
+
+
 def serve(argv: list[str]) -> None:
     """Check the drivers, make ready what the server finds, then become the server."""
     check_drivers()
@@ -188,7 +204,7 @@ def main() -> int:
     """Run one command; print an error's message instead of its traceback."""
     parser = argparse.ArgumentParser(prog="boot")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("migrate", "health"):
+    for name in ("migrate", "health", "ready"):
         commands.add_parser(name)
     commands.add_parser("serve").add_argument("argv", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -196,7 +212,7 @@ def main() -> int:
         if arguments.command == "serve":
             serve(arguments.argv)
         else:
-            {"migrate": migrate, "health": health}[arguments.command]()
+            {"migrate": migrate, "health": health, "ready": ready}[arguments.command]()
     except BootError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

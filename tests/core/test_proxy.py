@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import bcrypt
+import mlflow
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -26,6 +27,8 @@ every = st.fixed_dictionaries(
         "cache": st.booleans(),
         "multipart": st.booleans(),
         "hsts": st.booleans(),
+        "jobs_host": st.sampled_from(["", "dev-jobs"]),
+        "jobs_port": ports,
     }
 )
 tls = st.sampled_from([{}, {"certificate_path": "/run/tls.crt", "key_path": "/run/tls.key"}])
@@ -108,7 +111,7 @@ def test_every_block_is_closed_and_every_value_filled_in(changes, secure):
 def check(tree):
     """No directive stands twice in a block."""
     repeatable = {"proxy_set_header", "proxy_hide_header", "add_header", "sub_filter", "set"}
-    repeatable |= {"error_page", "auth_request_set"}
+    repeatable |= {"error_page", "auth_request_set", "set_real_ip_from"}
     once = [w[0] for w, children in tree if children is None and w[0] not in repeatable]
     assert len(set(once)) == len(once), once
     for _, children in tree:
@@ -253,7 +256,7 @@ def test_everything_is_behind_the_login(changes):
         inside = {w[0] for w, c in children if c is None}
         targets = {target for [target] in values(children, "proxy_pass")}
         assert values(children, "add_header") == []
-        if "$upstream" in targets:
+        if targets & {"$upstream", "$jobs"}:
             allowed = PLAIN | CACHED | ({"auth_request"} if auth == "mlflow" else set())
             assert inside <= allowed
             # `none` and a server of its own users apart, the login is the server's block's.
@@ -475,3 +478,63 @@ def test_a_username_that_the_file_cannot_carry_is_refused(username):
 def test_no_salt_without_a_seed():
     with pytest.raises(ValueError, match="seed"):
         proxy.htpasswd_line("u", "password", "")
+
+
+def test_behind_something_that_ends_tls():
+    """Pages are of https whatever nginx sees, and only those before it may say who the client is."""
+    text = proxy.render_nginx(
+        settings(scheme="https", hsts=True, trusted=["10.0.0.0/8", "fd00::/8"])
+    )
+    assert headers(text)["X-Forwarded-Proto"] == "https"
+    assert "$scheme" not in text
+    assert '"~^https://' in text
+    assert "Strict-Transport-Security" in text
+    http = block(parse(text), "http")
+    assert values(http, "set_real_ip_from") == [["10.0.0.0/8"], ["fd00::/8"]]
+    assert values(http, "real_ip_header") == [["X-Forwarded-For"]]
+    assert values(http, "real_ip_recursive") == [["on"]]
+
+
+def test_nobody_is_believed_who_the_client_is_unless_named():
+    text = proxy.render_nginx(settings(auth="oidc"))
+    assert "real_ip" not in text
+    assert headers(text)["X-Forwarded-Proto"] == "$scheme"
+    with pytest.raises(ValueError, match="network"):
+        proxy.render_nginx(settings(trusted=["10.0.0.0/8; evil"]))
+
+
+@pytest.mark.parametrize(
+    ("path", "is_job"),
+    [
+        ("/ajax-api/3.0/jobs", True),
+        ("/ajax-api/3.0/jobs/", True),
+        ("/ajax-api/3.0/jobs/cancel/1", True),
+        ("/ajax-api/3.0/mlflow/scorer/invoke", True),
+        ("/ajax-api/3.0/mlflow/genai/evaluate/invoke", True),
+        ("/ajax-api/3.0/mlflow/issues/invoke", True),
+        ("/api/3.0/mlflow/prompt-optimization/jobs/1/cancel", True),
+        ("/api/3.0/mlflow/traces/search", False),
+        ("/ajax-api/3.0/mlflow/scorers/list", False),
+        ("/ajax-api/3.0/jobsearch", False),
+        ("/x/ajax-api/3.0/jobs", False),
+    ],
+)
+def test_only_routes_of_jobs_go_to_the_server_that_runs_them(path, is_job):
+    text = proxy.render_nginx(settings(jobs_host="dev-jobs", jobs_port=5000))
+    [pattern] = re.findall(r"location ~ (\S*jobs\S*) \{", text)
+    assert bool(re.search(pattern, path)) == is_job
+    assert values(location(text, "~", pattern), "proxy_pass") == [["$jobs"]]
+    assert ["$jobs", '"http://dev-jobs:5000"'] in values(server_of(text), "set")
+
+
+def test_routes_of_jobs_are_those_that_mlflow_has():
+    """Every handler that starts a job has a route that is found; a new one in a later MLflow fails here."""
+    source = (Path(mlflow.__file__).parent / "server" / "handlers.py").read_text()
+    functions = re.split(r"^def ", source, flags=re.MULTILINE)
+    starting = {body.split("(")[0] for body in functions if re.search(r"\bsubmit_job\(", body)}
+    assert starting == {
+        "_create_prompt_optimization_job",
+        "_invoke_genai_evaluate_handler",
+        "_invoke_issue_detection_handler",
+        "_invoke_scorer_handler",
+    }

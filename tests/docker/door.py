@@ -16,9 +16,9 @@ from docker.models.networks import Network
 from tests.docker.stack import DEPLOYMENT, dev_settings, new_name, sweep
 from tests.support import ROOT, free_port
 
+from pulumi_mlflow import login
 from pulumi_mlflow.core import limits, oidc, proxy
 from pulumi_mlflow.docker import files, images
-from pulumi_mlflow.docker import oidc as oidc_component
 from pulumi_mlflow.docker import proxy as proxy_component
 
 STATIC = "/static-files/static/js/main.c2f5f8d4.js"
@@ -165,9 +165,9 @@ class Door:
             "upstream_host": self.gateway,
             "upstream_port": self.behind.port,
             "auth": "basic",
-            "htpasswd_path": f"{folder}/{proxy_component.HTPASSWD}",
+            "htpasswd_path": f"{folder}/{login.HTPASSWD}",
             "oidc_host": f"{self.deployment}-oidc",
-            "oidc_port": oidc_component.PORT,
+            "oidc_port": login.OIDC_PORT,
         }
         config = proxy.render_nginx(proxy.ProxySettings(**{**values, **settings}))
         self.secure = bool(settings.get("certificate_path"))
@@ -186,7 +186,7 @@ class Door:
     def start_oidc(self, extra: Mapping[str, str] | None = None, **settings: Any) -> None:
         """Run oauth2-proxy with these `OidcSettings`."""
         values = {
-            "listen_port": oidc_component.PORT,
+            "listen_port": login.OIDC_PORT,
             "client_id": "mlflow",
             "client_secret": "sentinel-client-secret",
             "cookie_secret": "sentinel-cookie-secret-012345678",
@@ -197,11 +197,11 @@ class Door:
         self._run(
             "oidc",
             image(self.client, "oauth2-proxy"),
-            ["/bin/oauth2-proxy", "--config", f"{files.FILES_PATH}/{oidc_component.CONFIG}"],
-            oidc_component.UID,
-            {oidc_component.CONFIG: config, **(extra or {})},
+            ["/bin/oauth2-proxy", "--config", f"{files.FILES_PATH}/{login.OIDC_CONFIG}"],
+            login.OIDC_UID,
+            {login.OIDC_CONFIG: config, **(extra or {})},
         )
-        url = f"http://127.0.0.1:{oidc_component.PORT}{oidc.HEALTH_PATH}"
+        url = f"http://127.0.0.1:{login.OIDC_PORT}{oidc.HEALTH_PATH}"
         self._until_healthy("oidc", ["wget", "-q", "-O", "/dev/null", url])
 
     def _run(

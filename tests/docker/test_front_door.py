@@ -13,7 +13,7 @@ from tests.support import until
 from pulumi_mlflow.core import proxy
 from pulumi_mlflow.docker import engine
 from pulumi_mlflow.docker.files import FILES_PATH
-from pulumi_mlflow.docker.proxy import HTPASSWD
+from pulumi_mlflow.login import HTPASSWD
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 

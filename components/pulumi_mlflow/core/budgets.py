@@ -8,6 +8,11 @@ proportional set size in MB: 1 worker 446 idle and 493 at most, 2 workers 656 an
 210 for the parent, which has the whole of MLflow loaded, and 230 a worker. Least is that with little to spare; what we
 set adds room for boto3's clients and the parts of its transfers (10 threads with 8 MB each)."""
 
+_JOBS_MB = 1024
+"""Eight processes that run jobs: 0.9 GB idle (MLflow 3.17.2). What a job itself takes comes on top."""
+
+_JOB_PROCESSES = 8
+
 _POOLS = 2
 """Connection pools of a worker: tracking store and model registry each have an engine of their own
 (`_engine_map` in mlflow/store/{tracking,model_registry}/sqlalchemy_store.py). Seen: 55 connections of 2 workers with 80
@@ -47,6 +52,26 @@ def server_memory_mb(workers: int) -> int:
         workers: processes that serve requests.
     """
     return _SERVER_BASE_MB + _SERVER_WORKER_MB * workers
+
+
+def jobs_memory_mb() -> int:
+    """Memory limit of a server of one worker that runs jobs, in MiB, without what large jobs take."""
+    return server_memory_mb(1) + _JOBS_MB
+
+
+def jobs_connections(pool_size: int, max_overflow: int, *, own_users: bool = False) -> int:
+    """Most database connections of a server of one worker that runs jobs.
+
+    Of its job processes two a pool are counted, since each runs a job or two at a time: an estimate, not measured.
+
+    Args:
+        pool_size: connections that each pool keeps.
+        max_overflow: connections that each pool may open beyond those.
+        own_users: whether the server has users of its own.
+    """
+    return server_connections(1, 1, pool_size, max_overflow, own_users=own_users) + (
+        2 * _POOLS * _JOB_PROCESSES
+    )
 
 
 def check_memory(workers: int, memory_mb: int) -> str | None:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ _NGINX = """\
 '{"error_code":"{{ code }}","message":"{{ message }}"}'
 {%- endmacro %}
 {#- How a request reaches the server. Only `proxy_pass` here: all the rest is inherited. #}
-{%- macro server(left_open=False) %}
+{%- macro server(left_open=False, to="$upstream") %}
 
 {% if auth == "mlflow" %}
             # MLflow 3.17 fails over any other scheme, with 500.
@@ -120,7 +120,7 @@ _NGINX = """\
             auth_request /-/mlflow;
 {% endif %}
 {% endif %}
-            proxy_pass $upstream;
+            proxy_pass {{ to }};
 {%- endmacro %}
 {#- How a request reaches oauth2-proxy: with these headers and no other, without a body. #}
 {%- macro login_service(uri, redirect="/") %}
@@ -157,15 +157,6 @@ http {
     # What goes wrong with a request stands in the access log. nginx's own messages would hold its whole line, with
     # arguments: searches, and codes of logins.
     error_log stderr emerg;
-
-{% if trusted %}
-    # A load balancer stands before it, and says whose request it is.
-{% for block in trusted %}
-    set_real_ip_from {{ block }};
-{% endfor %}
-    real_ip_header X-Forwarded-For;
-    real_ip_recursive on;
-{% endif %}
 
     # All that nginx writes; the root file system is read-only.
     client_body_temp_path /tmp/client_body;
@@ -208,6 +199,15 @@ http {
     gzip_vary on;
     gzip_types application/javascript application/json image/svg+xml text/css text/javascript text/plain;
 
+{% if trusted %}
+    # Clients come through these, and only these are believed when they say who the client is.
+{% for network in trusted %}
+    set_real_ip_from {{ network }};
+{% endfor %}
+    real_ip_header X-Forwarded-For;
+    real_ip_recursive on;
+
+{% endif %}
 {% if rate_limit %}
     # By address: a name is known only after the login, and whoever guesses passwords may send any.
     limit_req_zone $binary_remote_addr zone=clients:10m rate={{ rate_limit }}r/s;
@@ -218,7 +218,7 @@ http {
     # localhost. A page's own origin is thus taken away; any other goes on to MLflow's check.
     map "$http_origin $http_host" $foreign_origin {
         default $http_origin;
-        "~^http{{ "s" if tls else "s?" }}://(\\S+) \\1$" "";
+        "~^http{{ "s" if secure else "s?" }}://(\\S+) \\1$" "";
     }
     # The browser adds a login by itself, and says who made it do so.
     map "$request_method $http_sec_fetch_site" $cross_site {
@@ -327,6 +327,9 @@ http {
         set $oidc "http://{{ oidc }}";
 {% endif %}
         set $upstream "http://{{ upstream }}";
+{% if jobs %}
+        set $jobs "http://{{ jobs }}";
+{% endif %}
         proxy_redirect off;
         proxy_http_version 1.1;
         proxy_request_buffering off;
@@ -421,6 +424,12 @@ http {
         }
 
 {% endif %}
+{% if jobs %}
+        # What starts and ends jobs, which one server alone runs.
+        location ~ {{ job_paths }} { {{- server(to="$jobs") }}
+        }
+
+{% endif %}
         location / { {{- server() }}
         }
 
@@ -474,6 +483,12 @@ http {
 _HASHED = r"/static-files/static/(css|js|media)/[\w.-]+\.[0-9a-f]{8,}\.[\w.]+$"
 """Files of the UI whose names hold a hash of them."""
 
+_JOB_PATHS = (
+    r"^/((ajax-)?api/3\.0/mlflow/(genai/evaluate/invoke|issues/invoke|prompt-optimization/jobs|scorer/invoke)"
+    r"|ajax-api/3\.0/jobs)(/|$)"
+)
+"""Routes of MLflow 3.17.2 that call `submit_job` or `cancel_job` (mlflow/server/{handlers,job_api}.py)."""
+
 _TEMPLATE = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -506,6 +521,8 @@ class ProxySettings:
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
         logged_in: whether that has logged clients in, with `none`: their logins are not passed on to the server.
+        jobs_host: name or address of the server that runs jobs; empty where none, or all, do.
+        jobs_port: its TCP port.
     """
 
     listen_port: int
@@ -524,8 +541,10 @@ class ProxySettings:
     rate_limit: int = 0
     cache: bool = False
     multipart: bool = False
-    trusted: tuple[str, ...] = ()
+    trusted: Sequence[str] = ()
     logged_in: bool = False
+    jobs_host: str = ""
+    jobs_port: int = 0
 
 
 def render_nginx(settings: ProxySettings) -> str:
@@ -549,16 +568,20 @@ def render_nginx(settings: ProxySettings) -> str:
         raise ValueError(f"logged_in: is for auth none (got {settings.auth!r})")
     if bool(settings.certificate_path) != bool(settings.key_path):
         raise ValueError("certificate_path, key_path: must be given together")
+    secure = (settings.scheme or (settings.certificate_path and "https")) == "https"
     return _TEMPLATE.render(
         **_login(settings),
+        secure=secure,
+        scheme=settings.scheme or "$scheme",
+        trusted=[str(ipaddress.ip_network(network)) for network in settings.trusted],
         listen_port=settings.listen_port,
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
+        jobs=f"{_authority(settings.jobs_host)}:{settings.jobs_port}" if settings.jobs_host else "",
+        job_paths=_JOB_PATHS,
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
-        scheme=settings.scheme or "$scheme",
-        hsts=settings.hsts and bool(settings.certificate_path or settings.scheme == "https"),
-        trusted=[str(ipaddress.ip_network(block)) for block in settings.trusted],
+        hsts=settings.hsts and secure,
         certificate_path=_optional("certificate_path", settings.certificate_path),
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,

@@ -56,6 +56,7 @@ class ServerSettings:
         artifact_mode: `proxied`: clients send artifacts through the server; `direct`: clients use the store themselves,
             and the server only shows artifacts in its pages.
         own_users: whether MLflow itself asks who is there, see `auth.files`.
+        jobs: whether it runs jobs (evaluations, scorers on a schedule); at most one server of a database may.
     """
 
     host: str
@@ -72,6 +73,7 @@ class ServerSettings:
     prometheus_dir: str = ""
     artifact_mode: str = "proxied"
     own_users: bool = False
+    jobs: bool = False
 
 
 def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
@@ -126,7 +128,7 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Eight more processes (0.9 GB) that evaluate traces and the like, and fit for one replica only.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true" if settings.jobs else "false",
         # MLflow 3.17 has no switch for webhooks: who may write could make the server call any public URL. With URLs of
         # a scheme that does not exist none can be made, and one in a restored database is never called.
         WEBHOOK_SCHEMES: "off",

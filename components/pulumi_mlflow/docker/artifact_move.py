@@ -13,7 +13,7 @@ from typing import Any
 import docker
 from docker.errors import NotFound
 
-from ..core import naming, stores
+from ..core import naming, store_server, stores
 from . import artifacts, engine, server_job
 from .files import FILES_PATH
 
@@ -142,7 +142,7 @@ def _source_running(
     if not _ours(old):
         yield
         return
-    program = artifacts.store_program(old["store"])
+    program = store_server.store_program(old["store"])
     job = engine.Job(
         name=_source(ops["deployment"]),
         image=old["image"],

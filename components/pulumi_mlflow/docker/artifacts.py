@@ -1,15 +1,15 @@
 """Artifact stores for a Docker stack: one in a container, a folder in a volume, or a bucket that is there already."""
 
-import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NotRequired, Optional, TypedDict
+from typing import Any, NotRequired, Optional, TypedDict
 
 import pulumi
 import pulumi_docker as docker
 
 from ..contracts import ArtifactEndpoint
-from ..core import server, stores, uris, urls
+from ..core import server_image, store_server, stores, uris, urls
+from ..core.store_server import store_environment, store_program
 from ..endpoints import ARTIFACTS_CA
 from ..generated import GeneratedSecret
 from ..guard import DataGuard
@@ -18,13 +18,9 @@ from .files import FILES_PATH
 from .job import DockerJob
 from .network import place
 
-PORT = 9000
-CONSOLE_PORT = 9001
-UID = 10001
-"""User of the stores' images and of the server's."""
-
-REGION = "us-east-1"
-"""What our stores sign for; MLflow and boto3 need some region."""
+PORT = store_server.PORT
+UID = server_image.UID
+REGION = store_server.REGION
 
 FOLDER = "/artifacts"
 """Where the server finds its folder; the image has it, and the server's user owns it there, so in the volume too."""
@@ -33,74 +29,11 @@ NFS_FOLDER = "/artifacts-nfs"
 """Where the server finds an NFS export. Not a folder of the image, or the engine would try to give its owner to the
 export, which a server with root_squash refuses."""
 
-COMMAND = ["python", "/opt/pulumi-mlflow/artifacts.py"]
+COMMAND = server_image.ARTIFACTS
 """The program of the server's image that makes, proves and copies stores."""
 
 _PROVE_SECONDS = 30
 """How long a store that is up already may take to answer."""
-
-
-class StoreProgram(NamedTuple):
-    """How a store's container is run."""
-
-    command: list[str]
-    check: list[str]
-    """Asks it whether it lives."""
-    data_path: str
-    """Where it keeps the objects."""
-    environment: dict[str, str]
-    """Without secrets; those come by files."""
-
-
-def store_program(store: str, expire_multipart_days: Optional[int] = None) -> StoreProgram:
-    """How the container of a store is run.
-
-    Args:
-        store: `versitygw` or `minio`.
-        expire_multipart_days: days after which unfinished uploads are removed; the store's own unless given.
-
-    Raises:
-        ValueError: not a store that we run.
-    """
-    if store == "versitygw":
-        return StoreProgram(
-            command=[
-                "versitygw",
-                "--port",
-                f":{PORT}",
-                "--region",
-                REGION,
-                "--health",
-                "/health",
-                "posix",
-                "/data",
-            ],
-            check=["wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{PORT}/health"],
-            data_path="/data",
-            environment={},
-        )
-    if store == "minio":
-        data_path = "/var/lib/minio"
-        stale = {"MINIO_API_STALE_UPLOADS_EXPIRY": f"{24 * (expire_multipart_days or 1)}h"}
-        return StoreProgram(
-            command=[
-                "minio",
-                "server",
-                "--address",
-                f":{PORT}",
-                "--console-address",
-                f":{CONSOLE_PORT}",
-                data_path,
-            ],
-            check=["curl", "-fsS", "-o", "/dev/null", f"http://127.0.0.1:{PORT}/minio/health/live"],
-            data_path=data_path,
-            environment={
-                "HOME": "/tmp",  # noqa: S108 - in the container; looks for certificates there
-                "MINIO_REGION": REGION,
-                **(stale if expire_multipart_days else {}),
-            },
-        )
-    raise ValueError(f"store: must be versitygw or minio (got {store!r})")
 
 
 def store_files(
@@ -117,37 +50,13 @@ def store_files(
         secret: secret key.
         kms: 32 characters that MinIO encrypts objects with.
     """
-    names = {
-        "versitygw": ("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"),
-        "minio": ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
-    }[store]
-    files: dict[str, pulumi.Input[str]] = {
-        f"env/{names[0]}": access,
-        f"env/{names[1]}": secret,
-        # The same for the job: boto3 knows only these names.
-        "env/AWS_ACCESS_KEY_ID": access,
-        "env/AWS_SECRET_ACCESS_KEY": secret,
-    }
-    if kms is not None:
-        files["env/MINIO_KMS_SECRET_KEY"] = pulumi.Output.from_input(kms).apply(
-            lambda key: f"pulumi-mlflow:{base64.b64encode(key.encode()).decode()}"
-        )
-    return files
-
-
-def store_environment(
-    uri: str, endpoint_url: str = "", region: str = "", ca_path: str = ""
-) -> dict[str, str]:
-    """Variables by which `COMMAND` finds a store, keys aside.
-
-    Args:
-        uri: where artifacts are kept.
-        endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
-        region: region that requests are signed for.
-        ca_path: file with the certificate of the store's authority.
-    """
-    s3 = server.s3_environment(endpoint_url, region, ca_path)
-    return {"ARTIFACTS_URI": uri, "TMPDIR": "/tmp", **s3}  # noqa: S108 - in the container
+    known = pulumi.Output.all(access, secret, *([] if kms is None else [kms]))
+    plain: pulumi.Output[dict[str, str]] = known.apply(
+        lambda keys: store_server.store_files(store, *keys)
+    )
+    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
+    names = store_server.store_files(store, "-", "-", *([] if kms is None else ["-"]))
+    return {name: values[name] for name in names}
 
 
 class DockerArtifactStoreArgs(TypedDict):
@@ -342,7 +251,7 @@ class DockerArtifactStore(container.DockerComponent):
         if store == "minio" and console_port:
             ports.append(
                 docker.ContainerPortArgs(
-                    internal=CONSOLE_PORT, external=console_port, ip="127.0.0.1"
+                    internal=store_server.CONSOLE_PORT, external=console_port, ip="127.0.0.1"
                 )
             )
         return ports

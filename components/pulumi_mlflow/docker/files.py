@@ -1,6 +1,5 @@
 """Configuration files and secrets for a container, without bind mounts, so that a remote engine works too."""
 
-import hashlib
 import io
 import tarfile
 from collections.abc import Mapping
@@ -10,18 +9,13 @@ import pulumi
 from docker.errors import NotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 
+from ..core import files as core
 from . import engine
 
-FILES_PATH = "/run/pulumi-mlflow"
+FILES_PATH = core.FILES_PATH
 """Where a container finds its files."""
 
 VERSION_LABEL = "pulumi-mlflow/version"
-
-
-def _version(files: Mapping[str, str], salt: str) -> str:
-    # The version is no secret but some files are, and a password may be short: scrypt makes guessing from it dear.
-    text = "\0".join(f"{path}\0{content}" for path, content in sorted(files.items()))
-    return hashlib.scrypt(text.encode(), salt=salt.encode(), n=1 << 14, r=8, p=1, dklen=8).hex()
 
 
 def _archive(files: Mapping[str, str], uid: int) -> bytes:
@@ -44,10 +38,10 @@ class _Provider(ResourceProvider):
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        version = _version(props["files"], props["name"])
-        volume = f"{props['name']}-{version}"
+        made = core.version(props["files"], props["name"])
+        volume = f"{props['name']}-{made}"
         client = engine.connect()
-        labels = {**props["labels"], VERSION_LABEL: version}
+        labels = {**props["labels"], VERSION_LABEL: made}
         client.volumes.create(name=volume, labels=labels)
         # Never started: the engine copies into its mounts all the same.
         carrier = client.containers.create(
@@ -58,11 +52,11 @@ class _Provider(ResourceProvider):
         finally:
             carrier.remove(force=True)
         # Without the files: they stay where they are encrypted, in the inputs.
-        return CreateResult(id_=volume, outs={"volume": volume, "version": version})
+        return CreateResult(id_=volume, outs={"volume": volume, "version": made})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         known = isinstance(news.get("files"), dict)
-        same = known and _version(news["files"], news["name"]) == olds["version"]
+        same = known and core.version(news["files"], news["name"]) == olds["version"]
         return DiffResult(changes=not same, replaces=[] if same else ["files"])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:

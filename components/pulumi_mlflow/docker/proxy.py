@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_docker as docker
 
+from .. import login
 from ..certificate import GeneratedCertificate
 from ..contracts import AuthMode, TrackingEndpoint, require_reach
 from ..core import proxy, urls
@@ -15,10 +16,8 @@ from . import container, oidc
 from .files import FILES_PATH
 from .network import place
 
-PORT = 8080
-UID = 101
-"""User of the official image; ours is the same."""
-HTPASSWD = "htpasswd"
+PORT = login.PROXY_PORT
+UID = login.PROXY_UID
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
 
@@ -49,7 +48,7 @@ class DockerAuthProxyArgs(TypedDict):
     """Who logs in, with `basic`; `mlflow` unless given."""
     users: NotRequired[list[str]]
     """Further users, with `basic`; each has a password of its own."""
-    oidc: NotRequired[Optional[oidc.OidcProviderArgs]]
+    oidc: NotRequired[Optional[login.OidcProviderArgs]]
     """Who knows the users, with `oidc` and `oidc-mlflow`."""
     oidc_image: NotRequired[Optional[pulumi.Input[str]]]
     """Id of an oauth2-proxy image, with `oidc` and `oidc-mlflow`."""
@@ -143,20 +142,20 @@ class DockerAuthProxy(container.DockerComponent):
         secure = CERTIFICATE in contents
         outside = args.get("public_url") or f"{'https' if secure else 'http'}://{host}:{port}"
         if basic:
-            contents[HTPASSWD] = pulumi.Output.all(known, salt.value).apply(
+            contents[login.HTPASSWD] = pulumi.Output.all(known, salt.value).apply(
                 lambda given: proxy.htpasswd(*given)
             )
         login_service = self._login_service(
             args, session.value, secure=outside.startswith("https://")
         )
-        contents["nginx.conf"] = pulumi.Output.all(
+        contents[login.NGINX_CONF] = pulumi.Output.all(
             tracking["internal_url"], login_service, tracking.get("proxy_secret", "")
         ).apply(lambda given: proxy.render_nginx(_settings(auth, args, secure, *given)))
         healthy = self._run(
             container.ContainerSpec(
                 image=args["image"],
                 entrypoint=["nginx"],
-                command=["-e", "stderr", "-c", f"{FILES_PATH}/nginx.conf"],
+                command=["-e", "stderr", "-c", f"{FILES_PATH}/{login.NGINX_CONF}"],
                 user=f"{UID}:{UID}",
                 network=args["network"],
                 shared_network=args.get("shared_network"),
@@ -211,24 +210,10 @@ def _check(name: str, auth: AuthMode, bind: str, args: DockerAuthProxyArgs) -> N
         raise ValueError(
             f"{name}: auth 'none' is for loopback only (bind is {bind!r}); use 'basic'"
         )
-    tracking = args["tracking"]
-    demanded = tracking.get("auth_mode", AuthMode.NONE.value)
-    wanted = auth.value if auth.by_server else AuthMode.NONE.value
-    if demanded != wanted:
-        raise ValueError(
-            f"{name}: auth {auth.value!r} needs a server with auth {wanted!r}, and {tracking['component']} has "
-            f"{demanded!r}; give both the same"
-        )
-    if auth is AuthMode.OIDC_MLFLOW and "proxy_secret" not in tracking:
-        raise ValueError(
-            f"{name}: auth {auth.value!r} needs the proxy_secret of {tracking['component']}"
-        )
+    names = [args.get("username", "mlflow"), *args.get("users", [])]
+    login.check(name, auth, args["tracking"], names)
     if args.get("tls") and args.get("self_signed"):
         raise ValueError(f"{name}: 'tls' and 'self_signed' exclude one another; give one")
-    names = [args.get("username", "mlflow"), *args.get("users", [])]
-    twice = sorted({user for user in names if names.count(user) > 1})
-    if twice:
-        raise ValueError(f"{name}: users: must not be named twice (got {', '.join(twice)})")
 
 
 def _public_host(bind: str, hosts: Sequence[str], *, own_certificate: bool) -> str:
@@ -251,9 +236,9 @@ def _settings(
         upstream_host=urls.host_of(upstream),
         upstream_port=urls.port_of(upstream),
         auth=auth.value,
-        htpasswd_path=f"{FILES_PATH}/{HTPASSWD}",
+        htpasswd_path=f"{FILES_PATH}/{login.HTPASSWD}",
         oidc_host=login_service,
-        oidc_port=oidc.PORT,
+        oidc_port=login.OIDC_PORT,
         proxy_secret=proxy_secret,
         certificate_path=f"{FILES_PATH}/{CERTIFICATE}" if secure else "",
         key_path=f"{FILES_PATH}/{KEY}" if secure else "",

@@ -13,19 +13,14 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import auth, budgets, limits, naming, server, stores, urls
+from ..core import auth, budgets, limits, naming, server, urls
+from ..core.server_image import BOOT, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
 from . import container
 from .engine import HOST_GATEWAY
 from .files import FILES_PATH, DockerFiles
 from .job import DockerJob
 from .network import place
-
-PORT = 5000
-UID = 10001
-SCRATCH = "/scratch"
-MODULES = "/opt/pulumi-mlflow"
-BOOT = ["python", f"{MODULES}/boot.py"]
 
 
 class DockerPermissionsArgs(TypedDict):
@@ -160,7 +155,12 @@ class DockerTrackingServer(container.DockerComponent):
             mounts.append([database["volume"], path.apply(lambda file: file.rpartition("/")[0])])
         settings = pulumi.Output.all(
             uri=artifacts["uri"],
-            endpoint_url=self._endpoint_url(name, args),
+            endpoint_url=endpoints.store_url(
+                name,
+                artifacts,
+                args.get("artifact_mode", "proxied"),
+                multipart=args.get("multipart", False),
+            ),
             region=artifacts.get("region", ""),
         ).apply(lambda known: self._settings(args, known))
         scratch = self._volume("scratch", self._physical("scratch"))
@@ -261,34 +261,17 @@ class DockerTrackingServer(container.DockerComponent):
         )
         self.register_outputs({"endpoint": self.endpoint, "ops": self.ops})
 
-    def _endpoint_url(self, name: str, args: DockerTrackingServerArgs) -> pulumi.Input[str]:
-        """URL by which the server finds the store; empty where it needs none."""
-        artifacts, multipart = args["artifacts"], args.get("multipart", False)
-        mode = args.get("artifact_mode", "proxied")
-        own = artifacts.get("endpoint_url", "")
-        if "volume" in artifacts:
-            reason = stores.check_mode("folder", mode)
-            if multipart:
-                reason = stores.check_multipart("folder", mode, "")
-            if reason:
-                raise ValueError(f"{name}: artifact_mode, multipart: {reason}")
-        if not multipart:
-            return own
-        if own and "public_endpoint_url" not in artifacts:
-            raise ValueError(
-                f"{name}: multipart: {artifacts['component']} has no public_endpoint_url, and the server must sign "
-                "for the URL that clients use; publish the store"
-            )
-        # A signature covers the host: the server must know the store by the clients' name for it.
-        return artifacts.get("public_endpoint_url", own)
-
     def _scratch_mb(self, args: DockerTrackingServerArgs) -> int:
         given = args.get("scratch_mb")
-        if given is not None:
-            return given
-        store = "folder" if "volume" in args["artifacts"] else "s3"
-        mode, multipart = args.get("artifact_mode", "proxied"), args.get("multipart", False)
-        return stores.scratch_mb(store, mode, multipart=multipart)
+        return (
+            given
+            if given is not None
+            else endpoints.scratch_mb(
+                args["artifacts"],
+                args.get("artifact_mode", "proxied"),
+                multipart=args.get("multipart", False),
+            )
+        )
 
     def _settings(
         self, args: DockerTrackingServerArgs, artifacts: dict[str, str]

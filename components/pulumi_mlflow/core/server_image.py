@@ -1,0 +1,25 @@
+"""What the recipe of the server's image (`images/mlflow`) promises: the same in every runtime that runs containers."""
+
+PORT = 5000
+"""TCP port that the server listens on."""
+
+UID = 10001
+"""Its user and group; those of the stores' images too."""
+
+SCRATCH = "/scratch"
+"""Folder on disk that whole artifacts are spooled to."""
+
+MODULES = "/opt/pulumi-mlflow"
+"""Folder with our programs."""
+
+ENTRYPOINT = f"{MODULES}/entrypoint.sh"
+"""Makes variables of the files below `env/`, then becomes the program of its arguments."""
+
+BOOT = ["python", f"{MODULES}/boot.py"]
+"""The program that migrates, serves, and asks whether the server is alive."""
+
+ARTIFACTS = ["python", f"{MODULES}/artifacts.py"]
+"""The program that makes, proves and copies artifact stores."""
+
+UPKEEP = ["python", f"{MODULES}/upkeep.py"]
+"""The program that copies the database, and ends what users deleted."""
