@@ -107,10 +107,12 @@ class FrontTls(StrEnum):
 
 
 class Extra(StrEnum):
-    """Drivers that the server's image has on request."""
+    """What the server's image has on request."""
 
     GCS = "gcs"
     AZURE = "azure"
+    METRICS = "metrics"
+    REDIS = "redis"
 
 
 class Permission(StrEnum):
@@ -210,8 +212,8 @@ class Tracking(Section):
     )
     extras: list[Extra] = Field(
         [],
-        description="Drivers that the server's image has beside those for PostgreSQL, MySQL and S3. That of "
-        "`artifacts.store` is there anyway.",
+        description="What the server's image has beside the drivers for PostgreSQL, MySQL and S3: those of other "
+        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs.",
         examples=["gcs"],
         json_schema_extra=_for(*CONTAINERS),
     )

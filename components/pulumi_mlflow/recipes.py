@@ -22,8 +22,8 @@ OFFICIAL = {
 PROGRAMS = ("minio", "oauth2-proxy")
 """Images that set-up makes the program of and that are never pulled."""
 
-EXTRAS = ("gcs", "azure")
-"""Sets of drivers that the server's image may have besides."""
+EXTRAS = ("gcs", "azure", "metrics", "redis")
+"""What the server's image may have besides: drivers of stores, metrics for Prometheus, a queue of jobs in Redis."""
 
 CA_FOLDER = Path("/usr/local/share/ca-certificates")
 """Where Debian keeps certificates of the machine's own network: builds behind such a network need them."""

@@ -57,7 +57,7 @@ def test_an_image_that_there_is_needs_no_repository():
     ("args", "refusal"),
     [
         ({"kind": "postgresql"}, "image: kind: must be one of mlflow, nginx, oauth2-proxy"),
-        ({"extras": ["hdfs"]}, "image: extras: hdfs is none of gcs, azure"),
+        ({"extras": ["hdfs"]}, "image: extras: hdfs is none of gcs, azure, metrics, redis"),
         ({"existing": "mlflow:latest"}, "image: existing: must end in a digest"),
         ({"existing": "mlflow:3.17"}, "image: existing: must end in a digest"),
         ({"source": "cloud"}, "image: source: must be one of registry, build"),

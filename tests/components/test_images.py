@@ -1,5 +1,6 @@
 """Which images a stack gets, and what their tags depend on; that they work is shown in tests/docker."""
 
+import re
 import shutil
 
 import pulumi
@@ -110,7 +111,7 @@ def test_the_version_is_that_of_the_image(engine):
             "database_version: '8.4' is none of 8.0",
         ),
         ({"store": "folder"}, "store: 'folder' is none of versitygw, minio"),
-        ({"extras": ["gcs", "s3"]}, "extras: 's3' is none of gcs, azure"),
+        ({"extras": ["gcs", "s3"]}, "extras: 's3' is none of gcs, azure, metrics, redis"),
     ],
 )
 def test_another_choice_is_refused_and_the_choices_named(args, message):
@@ -133,17 +134,27 @@ def test_drivers_are_installed_from_locks_that_no_other_image_depends_on(cache):
     assert server(["azure", "gcs"]) != both
 
 
-def test_locks_of_drivers_name_a_hash_for_every_package_and_no_host():
-    for extra in images.EXTRAS:
-        text = (recipes.folder() / "mlflow" / f"requirements-{extra}.lock").read_text()
-        base = (recipes.folder() / "mlflow" / "requirements.lock").read_text()
-        pinned = [line.split(" ")[0] for line in text.splitlines() if line[:1].isalpha()]
-        assert len(pinned) > 5
-        assert "://" not in text
-        for requirement in pinned:
-            name = requirement.split("==")[0]
-            # As in the server's own lock, so that both can be installed together.
-            assert f"\n{name}==" not in base or f"\n{requirement} " in base, requirement
+def pinned(lock):
+    """Requirement → its hashes."""
+    text = (recipes.folder() / "mlflow" / lock).read_text()
+    assert "://" not in text
+    parts = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+    return {part.split(" ")[0]: set(re.findall(r"sha256:[0-9a-f]{64}", part)) for part in parts}
+
+
+@pytest.mark.parametrize("extra", images.EXTRAS)
+def test_locks_of_extras_hold_all_that_they_need_with_hashes(extra):
+    base, own = pinned("requirements.lock"), pinned(f"requirements-{extra}.lock")
+    versions = dict(requirement.split("==") for requirement in base)
+    [*wanted] = (recipes.folder() / "mlflow" / f"requirements-{extra}.in").read_text().splitlines()
+    names = {requirement.split("==")[0] for requirement in own}
+    assert {line for line in wanted if line[0] != "#"} <= names
+    for requirement, hashes in own.items():
+        name, version = requirement.split("==")
+        assert hashes, requirement
+        # As in the server's own lock, so that both can be installed together.
+        assert versions.get(name, version) == version, requirement
+        assert base.get(requirement, hashes) == hashes, requirement
 
 
 def test_what_set_up_has_not_made_is_named(cache):

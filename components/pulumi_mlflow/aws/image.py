@@ -22,7 +22,7 @@ class AwsImageArgs(TypedDict):
     source: NotRequired[str]
     """`registry`: begins with an official image; `build`: all from packages; `registry` unless given."""
     extras: NotRequired[list[str]]
-    """Further drivers in the server's image: `gcs`, `azure`."""
+    """What the server's image has besides: `gcs`, `azure`, `metrics`, `redis`."""
     existing: NotRequired[Optional[str]]
     """An image that is in a registry already, by its digest: nothing is built, and no engine is needed."""
     deployment: NotRequired[str]

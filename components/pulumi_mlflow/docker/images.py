@@ -156,7 +156,7 @@ class DockerImagesArgs(TypedDict):
     store: NotRequired[str]
     """`versitygw` or `minio`; absent where the stack runs no store."""
     extras: NotRequired[list[str]]
-    """Further drivers in the server's image: `gcs`, `azure`."""
+    """What the server's image has besides: `gcs`, `azure`, `metrics`, `redis`."""
     pgbouncer: NotRequired[bool]
     """Whether PgBouncer is run; no unless given."""
     oidc: NotRequired[bool]
