@@ -1,16 +1,26 @@
-"""What a tracking server makes of the endpoints that it is given: the same in every runtime."""
+"""What servers and stores make of the endpoints and keys that they are given: the same in every runtime."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import pulumi
 
 from .contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
-from .core import auth, server, stores, uris
+from .core import auth, server, store_server, stores, uris
 
 DATABASE_CA = "database-ca.pem"
 READ_CA = "database-read-ca.pem"
 ARTIFACTS_CA = "artifacts-ca.pem"
+
+
+class PermissionsArgs(TypedDict):
+    """What users may do with what is not their own, with `auth` `mlflow` or `oidc-mlflow`."""
+
+    default: NotRequired[str]
+    """Permission of everybody: NO_PERMISSIONS, READ, USE, EDIT or MANAGE; READ unless given."""
+    groups: NotRequired[dict[str, str]]
+    """Group of the identity provider → permission of its members on everything; the highest counts."""
+    admin_groups: NotRequired[list[str]]
+    """Groups whose members administer MLflow."""
 
 
 def certificates(
@@ -118,13 +128,13 @@ def database_uri(
     )
 
 
-def user_settings(name: str, mode: str, permissions: Mapping[str, Any]) -> auth.AuthSettings | None:
+def user_settings(name: str, mode: str, permissions: PermissionsArgs) -> auth.AuthSettings | None:
     """Who may do what, or None where the server asks nobody.
 
     Args:
         name: the server component's.
         mode: `none`, `mlflow` or `oidc-mlflow`.
-        permissions: `default`, `groups` and `admin_groups`, each where given.
+        permissions: what they may do with what is not their own.
 
     Raises:
         ValueError: unknown mode or permission.
@@ -140,6 +150,30 @@ def user_settings(name: str, mode: str, permissions: Mapping[str, Any]) -> auth.
         )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def store_files(
+    store: str,
+    access: pulumi.Input[str],
+    secret: pulumi.Input[str],
+    kms: pulumi.Input[str] | None = None,
+) -> dict[str, pulumi.Input[str]]:
+    """Secrets of a store's container, and of the job that makes its bucket: path below `FILES_PATH` → content.
+
+    Args:
+        store: `versitygw` or `minio`.
+        access: access key.
+        secret: secret key.
+        kms: 32 characters that MinIO encrypts objects with.
+    """
+    known = pulumi.Output.all(access, secret, *([] if kms is None else [kms]))
+    plain: pulumi.Output[dict[str, str]] = known.apply(
+        lambda keys: store_server.store_files(store, *keys)
+    )
+    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
+    # The names are known before any value is.
+    names = store_server.store_files(store, "-", "-", *([] if kms is None else ["-"]))
+    return {name: values[name] for name in names}
 
 
 def store_url(

@@ -75,7 +75,12 @@ def check(name: str, auth: AuthMode, tracking: TrackingEndpoint, names: Sequence
 
 
 def oidc_files(
-    provider: OidcProviderArgs, cookie_secret: pulumi.Input[str], name: str, *, secure: bool
+    provider: OidcProviderArgs,
+    cookie_secret: pulumi.Input[str],
+    name: str,
+    *,
+    secure: bool,
+    upstream: str = "",
 ) -> dict[str, pulumi.Input[str]]:
     """oauth2-proxy's files: path below `FILES_PATH` → content (secret).
 
@@ -84,6 +89,7 @@ def oidc_files(
         cookie_secret: 32 letters and digits that sessions are encrypted with (secret).
         name: of the session's cookie; carries the deployment.
         secure: whether browsers reach the front door by TLS.
+        upstream: see `oidc.OidcSettings`.
     """
     ca = provider.get("ca")
     # Browsers take a `__Host-` cookie from nobody but this host itself, and only by TLS.
@@ -107,6 +113,7 @@ def oidc_files(
                     allowed_groups=provider.get("allowed_groups", []),
                     email_domains=provider.get("email_domains", []),
                     ca_path=f"{FILES_PATH}/{OIDC_CA}" if ca else "",
+                    upstream=upstream,
                 )
             )
         )

@@ -357,13 +357,14 @@ NO_NAT = {**NETWORK, "internet": False}
 @pytest.mark.parametrize(
     ("args", "refusal"),
     [
-        ({"auth": "none"}, "proxy: auth: 'none' is for loopback only"),
-        ({"auth": "mlflow"}, "proxy: auth: 'mlflow' needs a server with auth 'mlflow'"),
+        ({"auth": "none"}, "proxy: auth: 'none' would be open to everybody"),
+        ({"auth": "mlflow"}, "proxy: auth 'mlflow' needs a server with auth 'mlflow'"),
         (
             {"auth": "oidc-mlflow", "tracking": {**TRACKING, "auth_mode": "oidc-mlflow"}},
             "needs the proxy_secret of tracking",
         ),
-        ({"hosts": []}, "proxy: hosts: must name the host"),
+        ({"hosts": []}, "proxy: hosts: must name one at least"),
+        ({"hosts": ["10.0.0.1"]}, "proxy: hosts: must be full names"),
         ({"zone": None}, "proxy: certificate: give the ARN"),
         ({"auth": "basic", "users": ["mlflow"]}, "proxy: users: must not be named twice"),
         ({"idle_timeout": 60}, "proxy: idle_timeout: must be 300 to 4000"),

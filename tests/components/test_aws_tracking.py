@@ -262,6 +262,31 @@ def test_keys_of_its_own_need_no_role():
     assert found["tracking-artifacts-out"]["fromPort"] == 9000
 
 
+def test_a_store_is_asked_by_the_name_that_clients_have_for_it():
+    """A signature covers the host."""
+    given = {
+        "component": "existing",
+        "reach": ["public"],
+        "uri": "s3://b1b",
+        "endpoint_url": "https://s3.internal:9000",
+        "access_key": "AK",
+        "secret_key": "SK",
+    }
+    public = {**given, "public_endpoint_url": "https://s3.example.com:9443"}
+    for artifacts, multipart, url, port in (
+        (public, False, "https://s3.internal:9000", 9000),
+        (public, True, "https://s3.example.com:9443", 9443),
+    ):
+        found = server(artifacts=artifacts, multipart=multipart)
+        asked = variables(containers(found)["server"])["MLFLOW_S3_ENDPOINT_URL"]
+        assert asked == url
+        assert found["tracking-artifacts-out"]["fromPort"] == port
+    with pytest.raises(
+        ValueError, match="tracking: multipart: existing has no public_endpoint_url"
+    ):
+        server(artifacts=given, multipart=True)
+
+
 def rules(found, kind):
     return {
         name: item.inputs

@@ -90,7 +90,7 @@ def test_a_definition_is_the_same_text_whatever_the_order():
 @pytest.mark.parametrize(("shared", "mode"), [(False, 0o400), (True, 0o444)])
 def test_the_writer_writes_what_the_secret_holds(tmp_path, monkeypatch, shared, mode):
     """The program itself is run."""
-    monkeypatch.setattr(ecs, "FILES", str(tmp_path))
+    monkeypatch.setattr(ecs, "FILES_PATH", str(tmp_path))
     writer = ecs.files("i", "1:1", "g", "r", "arn", shared=shared)
     contents = {"env/MLFLOW_BACKEND_STORE_URI": "postgresql://ü%40'\"", "ca.pem": "PEM\n"}
     subprocess.run(

@@ -40,15 +40,3 @@ def test_what_does_not_fit_is_refused(controller, arn):
         ValueError, match=r"certificate_arn: must be given|controller: must be one of"
     ):
         ingress.annotations(controller, certificate_arn=arn)
-
-
-@pytest.mark.parametrize(
-    "hosts",
-    [[], ["localhost"], ["10.0.0.1"], ["*.example.com"], ["a.b", "A.b"], ["a..b"], ["x;y.z"]],
-)
-def test_hosts_that_no_ingress_could_have(hosts):
-    assert "must" in ingress.check_hosts(hosts)
-
-
-def test_hosts():
-    assert ingress.check_hosts(["mlflow.example.com", "ml-1.corp"]) is None

@@ -29,6 +29,8 @@ every = st.fixed_dictionaries(
         "hsts": st.booleans(),
         "jobs_host": st.sampled_from(["", "dev-jobs"]),
         "jobs_port": ports,
+        "scheme": st.sampled_from(["", "http", "https"]),
+        "trusted": st.sampled_from([[], ["10.0.0.0/8"]]),
     }
 )
 tls = st.sampled_from([{}, {"certificate_path": "/run/tls.crt", "key_path": "/run/tls.key"}])
@@ -493,6 +495,33 @@ def test_behind_something_that_ends_tls():
     assert values(http, "set_real_ip_from") == [["10.0.0.0/8"], ["fd00::/8"]]
     assert values(http, "real_ip_header") == [["X-Forwarded-For"]]
     assert values(http, "real_ip_recursive") == [["on"]]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "certificate", "secure", "forwarded"),
+    [
+        ("", False, False, "$scheme"),
+        ("", True, True, "$scheme"),
+        ("https", False, True, "https"),
+        ("https", True, True, "https"),
+        ("http", False, False, "http"),
+        ("http", True, False, "http"),
+    ],
+)
+def test_browsers_come_by_what_is_said_or_else_by_what_nginx_has(
+    scheme, certificate, secure, forwarded
+):
+    own = {"certificate_path": "/run/tls.crt", "key_path": "/run/tls.key"} if certificate else {}
+    text = proxy.render_nginx(settings(auth="oidc", scheme=scheme, hsts=True, **own))
+    assert set(re.findall(r"X-Forwarded-Proto (\S+);", text)) == {forwarded}
+    assert ("Strict-Transport-Security" in text) == secure
+    assert ('"~^https://' in text) == secure
+    assert ('"~^https?://' in text) != secure
+
+
+def test_no_other_scheme():
+    with pytest.raises(ValueError, match="scheme: must be http or https"):
+        proxy.render_nginx(settings(scheme="ftp"))
 
 
 def test_nobody_is_believed_who_the_client_is_unless_named():

@@ -52,3 +52,15 @@ def test_loopback(host, loopback):
 )
 def test_url_host(address, host):
     assert urls.url_host(address) == host
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [[], ["localhost"], ["10.0.0.1"], ["*.example.com"], ["a.b", "A.b"], ["a..b"], ["x;y.z"]],
+)
+def test_hosts_that_no_front_door_could_have(hosts):
+    assert "must" in urls.check_hosts(hosts)
+
+
+def test_hosts():
+    assert urls.check_hosts(["mlflow.example.com", "ml-1.corp"]) is None

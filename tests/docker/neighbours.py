@@ -16,7 +16,7 @@ from tests.docker.matrix import Place
 from tests.docker.stack import DEPLOYMENT, DockerStack, sweep
 from tests.support import free_port, until
 
-from pulumi_mlflow.docker import artifacts
+from pulumi_mlflow.core import store_server
 from pulumi_mlflow.docker.files import FILES_PATH, _archive
 
 SECRET = secrets.token_hex(16)
@@ -114,7 +114,7 @@ def bucket(
     published: tuple[str, int],
     *,
     bucket: str = "mlflow",
-    region: str = artifacts.REGION,
+    region: str = store_server.REGION,
     tls: tuple[str, str] | None = None,
 ) -> Any:
     """Start a store with a bucket in it.
@@ -131,9 +131,9 @@ def bucket(
     Returns:
         A client of it, with the keys `SECRET`.
     """
-    program = artifacts.store_program("versitygw")
-    command = [region if word == artifacts.REGION else word for word in program.command]
-    files = {k: str(v) for k, v in artifacts.store_files("versitygw", SECRET, SECRET).items()}
+    program = store_server.store_program("versitygw")
+    command = [region if word == store_server.REGION else word for word in program.command]
+    files = store_server.store_files("versitygw", SECRET, SECRET)
     if tls:
         files |= {"tls.crt": tls[0], "tls.key": tls[1]}
         paths = [f"{FILES_PATH}/{name}" for name in ("tls.crt", "tls.key")]
@@ -143,7 +143,7 @@ def bucket(
         command,
         name=f"{name}-bucket",
         environment=program.environment,
-        ports={f"{artifacts.PORT}/tcp": published},
+        ports={f"{store_server.PORT}/tcp": published},
         labels={DEPLOYMENT: name},
     )
     container.put_archive(FILES_PATH, _archive(files, 10001))

@@ -16,8 +16,9 @@ from tests.docker.stack import (
 )
 from tests.support import FULL, free_port
 
+from pulumi_mlflow.core.store_server import PORT, REGION, store_program
 from pulumi_mlflow.docker import engine, images, server_job
-from pulumi_mlflow.docker.artifacts import COMMAND, PORT, REGION, store_program
+from pulumi_mlflow.docker.artifacts import COMMAND
 
 pytestmark = [
     pytest.mark.docker,

@@ -597,6 +597,23 @@ BAD = {
 }
 
 
+def test_a_store_is_asked_by_the_name_that_clients_have_for_it():
+    """A signature covers the host; and the way there is open."""
+    store = keys(
+        endpoint_url="http://store:9000", public_endpoint_url="https://s3.example.com:9443"
+    )
+    for multipart, url, port in (
+        (False, "http://store:9000", 9000),
+        (True, "https://s3.example.com:9443", 9443),
+    ):
+        seen, _ = cluster.run(program({"artifacts": store, "multipart": multipart, "jobs": {}}))
+        for role in ("tracking", "jobs"):
+            [container] = cluster.only(seen, "Deployment", role).pod["containers"]
+            assert {"name": "MLFLOW_S3_ENDPOINT_URL", "value": url} in container["env"]
+            egress = cluster.only(seen, "NetworkPolicy", role).spec["egress"]
+            assert int(egress[1]["ports"][0]["port"]) == port
+
+
 @pytest.mark.parametrize(("connections", "fit"), [(364, True), (363, False)])
 def test_connections_are_enough_for_one_server_more_while_a_version_is_rolled_out(connections, fit):
     """118 of each of 2 + 1 servers, and 10 for others."""

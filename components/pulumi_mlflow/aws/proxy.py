@@ -14,24 +14,19 @@ import pulumi_aws as aws
 
 from ..contracts import AuthMode, Scope, TrackingEndpoint, require_reach
 from ..core import alb, ecs, naming, oidc, proxy, urls
-from ..core.aws_image import FILES as FILES_PATH
 from ..core.aws_image import check_reference
+from ..core.files import FILES_PATH
+from ..core.server_image import UID as WRITER_UID
 from ..generated import GeneratedSecret
+from ..login import HTPASSWD, NGINX_CONF, OIDC_CONFIG, OIDC_PORT, OIDC_UID, oidc_files
+from ..login import PROXY_PORT as PORT
+from ..login import PROXY_UID as UID
+from ..login import check as check_login
 from .network import HTTPS, AwsNetworkPlace
 from .tasks import NAME_LIMIT, AwsTaskComponent, mounts
 
-PORT = 8080
-UID = 101
-"""User of nginx's image."""
-OIDC_PORT = 4180
-OIDC_UID = 65532
-"""User of oauth2-proxy's image."""
-WRITER = "10001:10001"
+WRITER = f"{WRITER_UID}:{WRITER_UID}"
 """User of the server's image, which writes the files."""
-
-HTPASSWD = "htpasswd"
-OIDC_CONFIG = "oauth2-proxy.cfg"
-OIDC_CA = "issuer-ca.pem"
 
 RESOLVER = "169.254.169.253"
 """Amazon's DNS, in every VPC."""
@@ -43,7 +38,7 @@ _ANYWHERE = "0.0.0.0/0"
 class AwsOidcProviderArgs(TypedDict):
     """An identity provider, and whom of its users to let in."""
 
-    issuer: str
+    issuer: pulumi.Input[str]
     """Its URL, as tokens name it."""
     client_id: pulumi.Input[str]
     """Client that the provider knows for this stack. Redirect URIs: `<public URL>/oauth2/idpresponse` for login `alb`,
@@ -209,7 +204,7 @@ class AwsAuthProxy(AwsTaskComponent):
         basic = auth is AuthMode.BASIC
         self.passwords = pulumi.Output.secret(known if basic else pulumi.Output.from_input({}))
         contents: dict[str, pulumi.Input[str]] = {
-            "nginx.conf": pulumi.Output.all(
+            NGINX_CONF: pulumi.Output.all(
                 tracking["internal_url"], network["cidr"], tracking.get("proxy_secret", "")
             ).apply(lambda given: proxy.render_nginx(_settings(auth, login, args, *given)))
         }
@@ -218,7 +213,13 @@ class AwsAuthProxy(AwsTaskComponent):
                 lambda given: proxy.htpasswd(*given)
             )
         if auth.by_provider:
-            contents |= self._oidc_files(args, session.value, login)
+            contents |= oidc_files(
+                _provider(args),
+                session.value,
+                self._physical(),
+                secure=True,
+                upstream=f"http://127.0.0.1:{PORT}" if login == "alb" else "",
+            )
 
         balancer_group = self._security_group(
             "balancer", network["vpc_id"], "Load balancer of MLflow"
@@ -253,38 +254,6 @@ class AwsAuthProxy(AwsTaskComponent):
             security_group=balancer_group.id,
         )
         self.register_outputs({"endpoint": self.endpoint})
-
-    def _oidc_files(
-        self, args: AwsAuthProxyArgs, session: pulumi.Input[str], login: str
-    ) -> dict[str, pulumi.Input[str]]:
-        """oauth2-proxy's configuration, and its provider's authority."""
-        provider = _provider(args)
-        ca = provider.get("ca")
-        files: dict[str, pulumi.Input[str]] = {
-            OIDC_CONFIG: pulumi.Output.all(
-                client_id=provider["client_id"],
-                client_secret=provider["client_secret"],
-                cookie_secret=session,
-            ).apply(
-                lambda known: oidc.render_config(
-                    oidc.OidcSettings(
-                        **known,
-                        issuer=provider["issuer"],
-                        listen_port=OIDC_PORT,
-                        cookie_name=f"__Host-{self._physical()}",
-                        secure=True,
-                        audiences=provider.get("audiences", []),
-                        scopes=provider.get("scopes", []),
-                        groups_claim=provider.get("groups_claim", "groups"),
-                        allowed_groups=provider.get("allowed_groups", []),
-                        email_domains=provider.get("email_domains", []),
-                        ca_path=f"{FILES_PATH}/{OIDC_CA}" if ca else "",
-                        upstream=f"http://127.0.0.1:{PORT}" if login == "alb" else "",
-                    )
-                )
-            )
-        }
-        return {**files, **({OIDC_CA: ca} if ca else {})}
 
     def _ways(
         self,
@@ -673,7 +642,7 @@ def _containers(
         name="nginx",
         image=image,
         entrypoint=["nginx"],
-        command=["-e", "stderr", "-c", f"{FILES_PATH}/nginx.conf"],
+        command=["-e", "stderr", "-c", f"{FILES_PATH}/{NGINX_CONF}"],
         user=f"{UID}:{UID}",
         port=PORT,
         folders=mounts("nginx"),
@@ -772,22 +741,21 @@ def _check(name: str, args: AwsAuthProxyArgs) -> AuthMode:
     """Refuse what would be open to everybody, or to nobody, before anything is registered."""
     auth = AuthMode(args.get("auth", AuthMode.OIDC.value))
     network, tracking, hosts = args["network"], args["tracking"], args["hosts"]
-    demanded = tracking.get("auth_mode", AuthMode.NONE.value)
-    wanted = auth.value if auth.by_server else AuthMode.NONE.value
     names = [args.get("username", "mlflow"), *args.get("users", [])]
-    twice = sorted({user for user in names if names.count(user) > 1})
+    check_login(name, auth, tracking, names)
     idle = args.get("idle_timeout", 3600)
     images = {
         key: args.get(key)
         for key in ("image", "files_image", *(["oidc_image"] if auth.by_provider else []))
     }
     reasons = {
-        "auth": _check_auth(auth, demanded, wanted, tracking),
-        "hosts": None if hosts else "must name the host of the URL",
+        "auth": "'none' would be open to everybody; use 'oidc' or 'basic'"
+        if auth is AuthMode.NONE
+        else None,
+        "hosts": urls.check_hosts(hosts),
         "certificate": None
         if args.get("certificate") is not None or args.get("zone")
         else "give the ARN of one for the hosts, or the zone of the hosts, in which one is made",
-        "users": f"must not be named twice (got {', '.join(twice)})" if twice else None,
         "idle_timeout": alb.check_idle(idle),
         "network": None
         if args.get("internal", False) or network["public_subnets"]
@@ -807,21 +775,6 @@ def _check(name: str, args: AwsAuthProxyArgs) -> AuthMode:
     return auth
 
 
-def _check_auth(
-    auth: AuthMode, demanded: str, wanted: str, tracking: TrackingEndpoint
-) -> Optional[str]:
-    if auth is AuthMode.NONE:
-        return "'none' is for loopback only; use 'oidc' or 'basic'"
-    if demanded != wanted:
-        return (
-            f"{auth.value!r} needs a server with auth {wanted!r}, and {tracking['component']} has {demanded!r}; give "
-            "both the same"
-        )
-    if auth is AuthMode.OIDC_MLFLOW and "proxy_secret" not in tracking:
-        return f"{auth.value!r} needs the proxy_secret of {tracking['component']}"
-    return None
-
-
 def _check_provider(auth: AuthMode, args: AwsAuthProxyArgs) -> dict[str, Optional[str]]:
     """Why an identity provider cannot be asked: setting → reason, or None."""
     cognito, provider, login = args.get("cognito"), args.get("oidc"), _login(auth, args)
@@ -831,14 +784,15 @@ def _check_provider(auth: AuthMode, args: AwsAuthProxyArgs) -> dict[str, Optiona
         known = _provider(args)
     except ValueError as error:
         return {"cognito": str(error)}
+    where = known["issuer"] if isinstance(known["issuer"], str) else "the issuer"
     limited = bool(known.get("allowed_groups") or known.get("email_domains"))
     found = {
         "oidc_image": None if args.get("oidc_image") else f"{auth.value!r} needs one",
         "login": alb.check_login(login, auth.value, limits_users=limited),
         "network": None
         if args["network"]["internet"]
-        else f"its private subnets do not reach {known['issuer']}; give the network nat: single, or an identity "
-        "provider is out of reach",
+        else f"its private subnets do not reach {where}; give the network nat: single, or an identity provider is "
+        "out of reach",
     }
     if login == "alb" and provider:
         for key in ("authorization_endpoint", "token_endpoint", "user_info_endpoint"):

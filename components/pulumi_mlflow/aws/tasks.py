@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from ..core import aws_image, ecs, iam
+from ..core.files import FILES_PATH
 from .common import AwsComponent
 from .events import AwsRollout
 from .network import HTTPS, AwsNetworkPlace
@@ -281,5 +282,5 @@ def mounts(kind: str) -> dict[str, str]:
     return {
         folder.strip("/").replace("/", "-"): folder
         for folder in aws_image.volumes(kind)
-        if folder != aws_image.FILES
+        if folder != FILES_PATH
     }

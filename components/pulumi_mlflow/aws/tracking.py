@@ -15,19 +15,13 @@ from ..contracts import (
     require_reach,
 )
 from ..core import auth, budgets, ecs, iam, naming, server, stores, uris, urls
-from ..core.aws_image import FILES as FILES_PATH
 from ..core.aws_image import check_reference
+from ..core.files import FILES_PATH
+from ..core.server_image import BOOT, MAKE_USER, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
 from .events import AwsTask
 from .network import HTTPS, AwsNetworkPlace
 from .tasks import AwsTaskComponent, Files, mounts
-
-PORT = 5000
-UID = 10001
-SCRATCH = "/scratch"
-MODULES = "/opt/pulumi-mlflow"
-BOOT = ["python", f"{MODULES}/boot.py"]
-MAKE_USER = ["python", f"{MODULES}/database_user.py"]
 
 USER = f"{UID}:{UID}"
 
@@ -39,17 +33,6 @@ replicas are added when they are busy."""
 
 _CPU_PERCENT = 60
 """Where replicas are added: MLflow's Python has its threads wait for one another well before 100 %."""
-
-
-class AwsPermissionsArgs(TypedDict):
-    """What users may do with what is not their own, with `auth` `mlflow` or `oidc-mlflow`."""
-
-    default: NotRequired[str]
-    """Permission of everybody: NO_PERMISSIONS, READ, USE, EDIT or MANAGE; READ unless given."""
-    groups: NotRequired[dict[str, str]]
-    """Group of the identity provider → permission of its members on everything; the highest counts."""
-    admin_groups: NotRequired[list[str]]
-    """Groups whose members administer MLflow."""
 
 
 class AwsTrackingServerArgs(TypedDict):
@@ -90,7 +73,7 @@ class AwsTrackingServerArgs(TypedDict):
     auth: NotRequired[str]
     """Whom the server itself asks: `none` (a proxy may), `mlflow` (users of its own) or `oidc-mlflow` (a proxy that has
     logged them in); `none` unless given."""
-    permissions: NotRequired[AwsPermissionsArgs]
+    permissions: NotRequired[endpoints.PermissionsArgs]
     """What users may do, with `mlflow` and `oidc-mlflow`."""
     artifact_mode: NotRequired[str]
     """`proxied`: artifacts go through the server; `direct`: clients use the store; `proxied` unless given."""
@@ -149,6 +132,12 @@ class AwsTrackingServer(AwsTaskComponent):
         for given in (database, direct, artifacts, *([read] if read else [])):
             require_reach(name, network["place"], given["component"], given["reach"])
         size, storage = _check(name, args)
+        store_url = endpoints.store_url(
+            name,
+            artifacts,
+            args.get("artifact_mode", "proxied"),
+            multipart=args.get("multipart", False),
+        )
         users = endpoints.user_settings(
             name, args.get("auth", AuthMode.NONE.value), args.get("permissions", {})
         )
@@ -191,13 +180,13 @@ class AwsTrackingServer(AwsTaskComponent):
             opts=self._opts(),
         )
         own = self._security_group("server", network["vpc_id"], "MLflow tracking server")
-        ways = self._ways(args, own)
+        ways = self._ways(args, own, store_url)
         task_role = self._task_role(args, group)
         repository = args.get("repository")
         repositories = [repository] if repository else []
         settings = pulumi.Output.all(
             uri=artifacts["uri"],
-            endpoint_url=artifacts.get("endpoint_url", ""),
+            endpoint_url=store_url,
             region=artifacts.get("region", ""),
         ).apply(lambda known: self._settings(args, known))
         # The disk is proved by the migration, which has as much.
@@ -298,7 +287,10 @@ class AwsTrackingServer(AwsTaskComponent):
         return f"{naming.physical_name(self._deployment)}.internal"
 
     def _ways(
-        self, args: AwsTrackingServerArgs, own: aws.ec2.SecurityGroup
+        self,
+        args: AwsTrackingServerArgs,
+        own: aws.ec2.SecurityGroup,
+        store_url: pulumi.Input[str],
     ) -> list[pulumi.Resource]:
         """Where the server may go: its databases, its store, and what starts its tasks. Nowhere else."""
         network, artifacts = args["network"], args["artifacts"]
@@ -324,7 +316,7 @@ class AwsTrackingServer(AwsTaskComponent):
                 seen.append(group)
                 ways += self._let(role, own.id, group, endpoint["port"], "MLflow to database")
         if "endpoint_url" in artifacts:
-            port = pulumi.Output.from_input(artifacts["endpoint_url"]).apply(urls.port_of)
+            port = pulumi.Output.from_input(store_url).apply(urls.port_of)
             ways.append(
                 self._let_out("artifacts-out", own.id, port, "Artifact store", cidr="0.0.0.0/0")
             )
@@ -589,9 +581,8 @@ def _scratch_mb(args: AwsTrackingServerArgs) -> int:
     given = args.get("scratch_mb")
     if given is not None:
         return given
-    return stores.scratch_mb(
-        "s3", args.get("artifact_mode", "proxied"), multipart=args.get("multipart", False)
-    )
+    mode, multipart = args.get("artifact_mode", "proxied"), args.get("multipart", False)
+    return endpoints.scratch_mb(args["artifacts"], mode, multipart=multipart)
 
 
 def _artifact_policy(uri: str, region: str, key: str) -> str:

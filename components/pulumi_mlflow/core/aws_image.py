@@ -3,16 +3,16 @@
 import json
 import re
 
+from .files import FILES_PATH
+from .server_image import SCRATCH
+
 KINDS = ("mlflow", "nginx", "oauth2-proxy")
 """Images that tasks run: folders below `images/`."""
 
-FILES = "/run/pulumi-mlflow"
-"""Where programs find their files, in every runtime."""
-
 _FOLDERS = {
-    "mlflow": (FILES, "/scratch", "/tmp"),  # noqa: S108 - in the container
-    "nginx": (FILES, "/tmp"),  # noqa: S108
-    "oauth2-proxy": (FILES,),
+    "mlflow": (FILES_PATH, SCRATCH, "/tmp"),  # noqa: S108 - in the container
+    "nginx": (FILES_PATH, "/tmp"),  # noqa: S108
+    "oauth2-proxy": (FILES_PATH,),
 }
 """Kind → folders that its task writes in; all else is read-only."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .aws_image import FILES
+from .files import FILES_PATH
 
 PLATFORM = "1.4.0"
 """Fargate's platform: the first with ephemeral storage of more than 20 GiB, and still the current one."""
@@ -211,7 +211,7 @@ def files(
         secret: what ECS reads the files from: JSON of path → content.
         shared: whether another user of the same task reads them too.
     """
-    program = _WRITE_FILES.format(folder=FILES, mode=0o444 if shared else 0o400)
+    program = _WRITE_FILES.format(folder=FILES_PATH, mode=0o444 if shared else 0o400)
     return Container(
         name=FILES_CONTAINER,
         image=image,
@@ -221,7 +221,7 @@ def files(
         log_group=log_group,
         region=region,
         secrets={"FILES": secret},
-        folders={FILES_VOLUME: FILES},
+        folders={FILES_VOLUME: FILES_PATH},
         essential=False,
     )
 

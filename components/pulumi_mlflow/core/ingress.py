@@ -1,18 +1,12 @@
 """What an ingress controller must be told so that artifacts of any size get through it, and nothing without TLS."""
 
-import re
-from collections.abc import Iterable
-
-from . import proxy, urls
+from . import alb, proxy
 
 CONTROLLERS = ("nginx", "alb", "traefik", "other")
 """Controllers whose annotations we know; `other` gets none."""
 
 _SECONDS = 3600
 """As long as nginx itself waits, see core/proxy.py."""
-
-_ALB_SECONDS = 4000
-"""Longest idle time that an ALB takes, https://docs.aws.amazon.com/elasticloadbalancing/latest/application/."""
 
 
 def annotations(
@@ -53,9 +47,9 @@ def annotations(
             f"{prefix}/target-type": "ip",
             f"{prefix}/listen-ports": '[{"HTTPS":443}]',
             f"{prefix}/certificate-arn": certificate_arn,
-            f"{prefix}/ssl-policy": "ELBSecurityPolicy-TLS13-1-2-2021-06",
+            f"{prefix}/ssl-policy": alb.TLS_POLICY,
             f"{prefix}/healthcheck-path": proxy.HEALTH_PATH,
-            f"{prefix}/load-balancer-attributes": f"idle_timeout.timeout_seconds={_ALB_SECONDS},"
+            f"{prefix}/load-balancer-attributes": f"idle_timeout.timeout_seconds={alb.IDLE_SECONDS[-1]},"
             "routing.http.drop_invalid_header_fields.enabled=true",
         }
     if controller == "traefik":
@@ -63,15 +57,3 @@ def annotations(
         prefix = "traefik.ingress.kubernetes.io"
         return {f"{prefix}/router.entrypoints": "websecure", f"{prefix}/router.tls": "true"}
     return {}
-
-
-def check_hosts(hosts: Iterable[str]) -> str | None:
-    """Why these cannot be the public names of a front door, or None."""
-    names = list(hosts)
-    if not names:
-        return "must name one at least, by which people reach the front door"
-    for name in names:
-        label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-        if urls.is_address(name) or not re.fullmatch(rf"{label}(\.{label})+", name):
-            return f"must be full names, such as mlflow.example.com (got {name!r})"
-    return None

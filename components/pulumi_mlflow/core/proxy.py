@@ -59,13 +59,14 @@ _IDENTITY_HEADERS = (
     USER_HEADER,
     GROUPS_HEADER,
     SECRET_HEADER,
+    # Of AWS's load balancer, the user's own token among them.
+    "X-Amzn-Oidc-Accesstoken",
+    "X-Amzn-Oidc-Data",
+    "X-Amzn-Oidc-Identity",
     "X-Remote-User",
     "X-User",
 )
 """Headers by which proxies (oauth2-proxy, Authelia, Traefik, …) tell a server who asks; a client's own are lies."""
-
-_BALANCER_HEADERS = ("X-Amzn-Oidc-Accesstoken", "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity")
-"""What AWS's load balancer adds of whom it has logged in, their token included; where it has not, a client's own."""
 
 _UI_POLICY = (
     "default-src 'self'; "
@@ -623,8 +624,6 @@ def _login(settings: ProxySettings) -> dict[str, Any]:
 def _headers(settings: ProxySettings) -> dict[str, str]:
     """Headers for the server that a client has no say in: name → nginx's value, `""` for none."""
     headers = dict.fromkeys(_IDENTITY_HEADERS, '""')
-    if settings.trusted:
-        headers |= dict.fromkeys(_BALANCER_HEADERS, '""')
     if settings.auth == BASIC:
         headers["Authorization"] = '""'  # the password is for the proxy alone
     elif settings.auth in OIDC_MODES or settings.logged_in:

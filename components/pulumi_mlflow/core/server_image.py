@@ -21,5 +21,8 @@ BOOT = ["python", f"{MODULES}/boot.py"]
 ARTIFACTS = ["python", f"{MODULES}/artifacts.py"]
 """The program that makes, proves and copies artifact stores."""
 
+MAKE_USER = ["python", f"{MODULES}/database_user.py"]
+"""The program that makes the server's user in a database, as its administrator."""
+
 UPKEEP = ["python", f"{MODULES}/upkeep.py"]
 """The program that copies the database, and ends what users deleted."""

@@ -1,6 +1,8 @@
 """Parts of URLs and addresses."""
 
 import ipaddress
+import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -59,3 +61,15 @@ def url_host(address: str) -> str:
     if parsed.is_unspecified:
         return "127.0.0.1"
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)  # noqa: PLR2004 - IPv6
+
+
+def check_hosts(hosts: Iterable[str]) -> str | None:
+    """Why these cannot be the public names of a front door, or None."""
+    names = list(hosts)
+    if not names:
+        return "must name one at least, by which people reach the front door"
+    for name in names:
+        label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+        if is_address(name) or not re.fullmatch(rf"{label}(\.{label})+", name):
+            return f"must be full names, such as mlflow.example.com (got {name!r})"
+    return None

@@ -7,10 +7,10 @@ from typing import Any, NotRequired, Optional, TypedDict
 import pulumi
 import pulumi_docker as docker
 
+from .. import endpoints
 from ..contracts import ArtifactEndpoint
 from ..core import server_image, store_server, stores, uris, urls
 from ..core.store_server import store_environment, store_program
-from ..endpoints import ARTIFACTS_CA
 from ..generated import GeneratedSecret
 from ..guard import DataGuard
 from . import container
@@ -34,29 +34,6 @@ COMMAND = server_image.ARTIFACTS
 
 _PROVE_SECONDS = 30
 """How long a store that is up already may take to answer."""
-
-
-def store_files(
-    store: str,
-    access: pulumi.Input[str],
-    secret: pulumi.Input[str],
-    kms: Optional[pulumi.Input[str]] = None,
-) -> dict[str, pulumi.Input[str]]:
-    """Secrets of a store's container, and of the job that makes its bucket: path below `FILES_PATH` → content.
-
-    Args:
-        store: `versitygw` or `minio`.
-        access: access key.
-        secret: secret key.
-        kms: 32 characters that MinIO encrypts objects with.
-    """
-    known = pulumi.Output.all(access, secret, *([] if kms is None else [kms]))
-    plain: pulumi.Output[dict[str, str]] = known.apply(
-        lambda keys: store_server.store_files(store, *keys)
-    )
-    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
-    names = store_server.store_files(store, "-", "-", *([] if kms is None else ["-"]))
-    return {name: values[name] for name in names}
 
 
 class DockerArtifactStoreArgs(TypedDict):
@@ -142,7 +119,7 @@ class DockerArtifactStore(container.DockerComponent):
             opts=pulumi.ResourceOptions(depends_on=[guard]),
         )
         files = self._files(
-            store_files(store, access.value, secret.value, kms.value if kms else None),
+            endpoints.store_files(store, access.value, secret.value, kms.value if kms else None),
             args["image"],
             UID,
         )
@@ -406,7 +383,7 @@ class DockerExistingArtifacts(container.DockerComponent):
                 "env/AWS_ACCESS_KEY_ID": artifacts["access_key"],
                 "env/AWS_SECRET_ACCESS_KEY": artifacts["secret_key"],
             }
-        ca = {ARTIFACTS_CA: artifacts["ca"]} if "ca" in artifacts else {}
+        ca = {endpoints.ARTIFACTS_CA: artifacts["ca"]} if "ca" in artifacts else {}
         files = self._files({**keys, **ca}, args["image"], UID)
         known = pulumi.Output.all(
             uri=artifacts["uri"], endpoint_url=url, region=artifacts.get("region", "")
@@ -417,7 +394,7 @@ class DockerExistingArtifacts(container.DockerComponent):
                     given["uri"],
                     given["endpoint_url"],
                     given["region"],
-                    f"{FILES_PATH}/{ARTIFACTS_CA}" if ca else "",
+                    f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}" if ca else "",
                 ),
                 "ENCRYPTION": encryption,
                 "URL_KEY": "mlflow:artifacts.existing.endpoint_url",

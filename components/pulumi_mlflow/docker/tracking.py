@@ -23,17 +23,6 @@ from .job import DockerJob
 from .network import place
 
 
-class DockerPermissionsArgs(TypedDict):
-    """What users may do with what is not their own, with `auth` `mlflow` or `oidc-mlflow`."""
-
-    default: NotRequired[str]
-    """Permission of everybody: NO_PERMISSIONS, READ, USE, EDIT or MANAGE; READ unless given."""
-    groups: NotRequired[dict[str, str]]
-    """Group of the identity provider → permission of its members on everything; the highest counts."""
-    admin_groups: NotRequired[list[str]]
-    """Groups whose members administer MLflow."""
-
-
 class DockerTrackingServerArgs(TypedDict):
     """Arguments of DockerTrackingServer."""
 
@@ -64,7 +53,7 @@ class DockerTrackingServerArgs(TypedDict):
     auth: NotRequired[str]
     """Whom the server itself asks: `none` (a proxy may), `mlflow` (users of its own) or `oidc-mlflow` (a proxy that has
     logged them in); `none` unless given."""
-    permissions: NotRequired[DockerPermissionsArgs]
+    permissions: NotRequired[endpoints.PermissionsArgs]
     """What users may do, with `mlflow` and `oidc-mlflow`."""
     artifact_mode: NotRequired[str]
     """`proxied`: artifacts go through the server; `direct`: clients use the store; `proxied` unless given."""

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, Optional, TypedDict
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from .. import endpoints
 from ..contracts import ArtifactEndpoint
 from ..core import manifests, naming, server_image, store_server, stores, uris
 from ..generated import GeneratedSecret
@@ -88,7 +89,7 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
         )
         access = GeneratedSecret(self._child("access-key"), 20, self._opts())
         secret = GeneratedSecret(self._child("secret-key"), 40, self._opts())
-        held = self._files(namespace, _files(store, access, secret))
+        held = self._files(namespace, endpoints.store_files(store, access.value, secret.value))
         data = self._disk(namespace, store, args, guard)
         running = self._store(args, program, image, held, data)
         self._service(namespace, store_server.PORT)
@@ -236,14 +237,3 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
             imagePullSecrets=workload.pull_secrets(args.get("pull_secrets", [])),
         )
         return self._job(BUCKET, namespace, BUCKET, pod, 300, depends_on=[allowed])
-
-
-def _files(
-    store: str, access: GeneratedSecret, secret: GeneratedSecret
-) -> dict[str, pulumi.Input[str]]:
-    known = pulumi.Output.all(access.value, secret.value)
-    plain: pulumi.Output[dict[str, str]] = known.apply(
-        lambda keys: store_server.store_files(store, *keys)
-    )
-    values: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
-    return {name: values[name] for name in store_server.store_files(store, "-", "-")}

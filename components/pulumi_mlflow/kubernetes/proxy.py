@@ -443,7 +443,7 @@ def _check(name: str, auth: AuthMode, args: KubernetesAuthProxyArgs) -> None:
         raise ValueError(
             f"{name}: auth 'none' is for inside the cluster only; use 'basic', or take 'ingress' and 'gateway' out"
         )
-    if exposed and (reason := ingress.check_hosts(args.get("hosts", []))):
+    if exposed and (reason := urls.check_hosts(args.get("hosts", []))):
         raise ValueError(f"{name}: hosts: {reason}")
     for key, way in (("ingress", door), ("gateway", route)):
         if way and not (way["source"].get("namespace") or way["source"].get("cidrs")):

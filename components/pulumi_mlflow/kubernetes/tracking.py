@@ -41,17 +41,6 @@ _CPU_PERCENT = 70
 """Of the CPUs kept; at 140 % a worker takes what it can."""
 
 
-class KubernetesPermissionsArgs(TypedDict):
-    """What users may do with what is not their own, with `auth` `mlflow` or `oidc-mlflow`."""
-
-    default: NotRequired[str]
-    """Permission of everybody: NO_PERMISSIONS, READ, USE, EDIT or MANAGE; READ unless given."""
-    groups: NotRequired[dict[str, str]]
-    """Group of the identity provider → permission of its members on everything; the highest counts."""
-    admin_groups: NotRequired[list[str]]
-    """Groups whose members administer MLflow."""
-
-
 class KubernetesIdentityArgs(TypedDict):
     """The cloud's identity of the server's pods, instead of static keys."""
 
@@ -142,7 +131,7 @@ class KubernetesTrackingServerArgs(TypedDict):
     auth: NotRequired[str]
     """Whom the server itself asks: `none` (a proxy may), `mlflow` (users of its own) or `oidc-mlflow` (a proxy that has
     logged them in); `none` unless given."""
-    permissions: NotRequired[KubernetesPermissionsArgs]
+    permissions: NotRequired[endpoints.PermissionsArgs]
     """What users may do, with `mlflow` and `oidc-mlflow`."""
     artifact_mode: NotRequired[str]
     """`proxied`: artifacts go through the server; `direct`: clients use the store; `proxied` unless given."""
@@ -199,9 +188,8 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         vault = args.get("database_secret")
         self._require((database, direct, artifacts), args.get("also_in", []))
         _check(name, args)
-        permissions = args.get("permissions", KubernetesPermissionsArgs())
         users = endpoints.user_settings(
-            name, args.get("auth", AuthMode.NONE.value), {**permissions}
+            name, args.get("auth", AuthMode.NONE.value), args.get("permissions", {})
         )
         store_url = endpoints.store_url(
             name,
@@ -249,7 +237,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             region=artifacts.get("region", ""),
             namespace=namespace,
         ).apply(lambda known: self._settings(args, known))
-        allowed = self._server_edges(args)
+        allowed = self._server_edges(args, store_url)
         autoscaling = args.get("autoscaling")
         servers = self._rollout(
             namespace,
@@ -281,7 +269,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         jobs = args.get("jobs")
         if jobs is not None:
             self.endpoint["jobs_url"] = self._jobs(
-                args, jobs, image, contents(database), settings, migrated
+                args, jobs, image, contents(database), settings, store_url, migrated
             )
         if users and users.mode == AuthMode.OIDC_MLFLOW.value:
             self.endpoint["proxy_secret"] = pulumi.Output.secret(proxy.value)
@@ -360,6 +348,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         image: pulumi.Output[str],
         contents: dict[str, pulumi.Input[str]],
         settings: pulumi.Output[server.ServerSettings],
+        store_url: pulumi.Input[str],
         migrated: pulumi.Resource,
     ) -> pulumi.Output[str]:
         """The server that runs jobs; its URL.
@@ -370,7 +359,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         service = naming.physical_name(self._deployment, JOBS)
         egress = [
             self._to_database(args["database"], cidrs),
-            self._to_store(args["artifacts"], cidrs),
+            self._to_store(args["artifacts"], cidrs, store_url),
             # Models that judge answer by HTTPS.
             manifests.to_addresses(cidrs, 443),
         ]
@@ -472,7 +461,9 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             imagePullSecrets=workload.pull_secrets(args.get("pull_secrets", [])),
         )
 
-    def _server_edges(self, args: KubernetesTrackingServerArgs) -> pulumi.Resource:
+    def _server_edges(
+        self, args: KubernetesTrackingServerArgs, store_url: pulumi.Input[str]
+    ) -> pulumi.Resource:
         cidrs = args.get("egress_cidrs", workload.EVERYWHERE)
         ingress = [manifests.from_pods([self._pods_of("proxy"), self._pods_of("gc")], PORT)]
         if monitoring := args.get("monitoring_namespace"):
@@ -480,7 +471,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             ingress.append(manifests.from_pods([{}], PORT, namespace=there))
         egress = [
             self._to_database(args["database"], cidrs),
-            self._to_store(args["artifacts"], cidrs),
+            self._to_store(args["artifacts"], cidrs, store_url),
         ]
         if _identity(args).get("pod_identity"):
             egress.append(manifests.to_addresses([manifests.POD_IDENTITY_ADDRESS], 80))

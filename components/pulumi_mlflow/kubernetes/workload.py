@@ -302,10 +302,21 @@ class KubernetesComponent(MlflowComponent):
             return manifests.to_pods(self._pods_of("database"), database["port"])
         return manifests.to_addresses(cidrs, database["port"])
 
-    def _to_store(self, artifacts: ArtifactEndpoint, cidrs: Sequence[str]) -> dict[str, Any]:
-        """The edge to a store: its pods, or addresses where it is none of ours."""
-        url = pulumi.Output.from_input(artifacts.get("endpoint_url", ""))
-        port = url.apply(port_of)
+    def _to_store(
+        self,
+        artifacts: ArtifactEndpoint,
+        cidrs: Sequence[str],
+        url: Optional[pulumi.Input[str]] = None,
+    ) -> dict[str, Any]:
+        """The edge to a store: its pods, or addresses where it is none of ours.
+
+        Args:
+            artifacts: the store.
+            cidrs: addresses where it may be.
+            url: by which it is asked; its `endpoint_url` unless given.
+        """
+        asked = artifacts.get("endpoint_url", "") if url is None else url
+        port = pulumi.Output.from_input(asked).apply(port_of)
         if artifacts["reach"] == [place(self._deployment)]:
             return manifests.to_pods(self._pods_of("artifacts"), port)
         return manifests.to_addresses(cidrs, port)
