@@ -123,11 +123,16 @@ def test_minio_has_its_console_and_encrypts_and_its_artifacts_leave_for_an_exist
 
 def test_image_with_extras_has_the_drivers_of_other_providers(client):
     source = images.ImageSource.BUILD
-    arguments = {"BASE": images.image_name("base", source, {}), "EXTRAS": "azure gcs"}
+    arguments = {
+        "BASE": images.image_name("base", source, {}),
+        "EXTRAS": " ".join(sorted(images.EXTRAS)),
+    }
     name = images.image_name("mlflow", source, arguments)
     images._BuildProvider().create(
         {"image": name, "kind": "mlflow", "source": source.value, "build_args": arguments}
     )
+    others = ["python", "-c", "import prometheus_flask_exporter, redis"]
+    engine.run_job(client, engine.Job(name=new_name(), image=name, command=others))
     for uri in PROVIDERS:
         job = engine.Job(
             name=new_name(),
