@@ -28,7 +28,9 @@ class Echo(Mocks):
 def echo():
     mocks = Echo()
     pulumi.runtime.mocks.set_mocks(mocks, project="mlflow", stack="dev", preview=False)
-    return mocks
+    yield mocks
+    # Else other tests are of this stack.
+    pulumi.runtime.settings.reset_options("project", "stack")
 
 
 def database(host="db.example.com", **changes):
