@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import os
+import random
 import shlex
 import shutil
 import socket
@@ -38,8 +39,14 @@ def toolchain_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody has, and that the kernel gives nobody until a stack has it, minutes later maybe.
+
+    It gives those from 32768 on to whoever connects or asks for any (ip_local_port_range).
+    """
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager

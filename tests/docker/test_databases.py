@@ -292,7 +292,7 @@ def test_runs_move_from_postgresql_to_mysql_and_a_dump_of_that_comes_back(moving
     said = stack.cli("migrate-database", "--yes")
 
     left.append(old)
-    assert "Read back in the new database, and equal" in said
+    assert "Read back in the new database, and equal" in " ".join(said.split())  # a narrow table
     assert f"docker volume rm {old}" in said
     assert client.volumes.get(old)
     assert "pooler" not in stack.containers()

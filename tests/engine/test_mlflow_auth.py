@@ -159,6 +159,7 @@ def _prepare(folder: Path, settings: auth.AuthSettings) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> Iterator:
     """Starts a server for some settings."""
+    tmp_path_factory.getbasetemp()  # now: two threads that make it at once get in each other's way
     started: list[Server] = []
 
     def run(settings: auth.AuthSettings, workers: int) -> Server:

@@ -515,9 +515,9 @@ class ProxySettings:
         proxy_secret: what makes the server believe the identity headers; with `oidc-mlflow`.
         certificate_path: PEM file with the certificate and its chain; empty for plain HTTP.
         key_path: PEM file with its key.
+        scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         hsts: whether browsers are told to use TLS with this host from now on.
         rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
-        scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
