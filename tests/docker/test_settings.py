@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 CHANGES = {
     "tracking": {"workers": 3, "cpus": 1.5, "allowed_hosts": ["tracking.example.com"]},
-    "database": {"pool_size": 4, "max_connections": 190, "memory_mb": 640},
+    "database": {"pool_size": 4, "max_overflow": 36, "max_connections": 190, "memory_mb": 640},
     "artifacts": {"memory_mb": 320},
     "access": {"username": "ada"},
 }
@@ -36,6 +36,7 @@ def test_changed_settings_are_seen_in_what_runs(dev):
     assert sum("spawn_main" in line[-1] for line in processes(dev, "tracking")) == 3
     environment = dev.execute("tracking", "cat", "/proc/1/environ").split("\0")
     assert "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=4" in environment
+    assert "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=36" in environment
     show = ("psql", "-U", "mlflow", "-d", "mlflow", "-tAc", "SHOW max_connections")
     assert dev.execute("database", *show).strip() == "190"
     with pytest.raises(requests.ConnectionError):
