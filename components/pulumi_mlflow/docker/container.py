@@ -18,6 +18,9 @@ SECURITY = ["no-new-privileges:true"]
 TMP = {"/tmp": limits.tmpfs()}  # noqa: S108 - in the container
 """Where every container may write, and where its health check counts."""
 
+FILES_VOLUME = "PULUMI_MLFLOW_FILES"
+"""The variable with the name of the volume of a container's files."""
+
 
 def once(resource: pulumi.Resource, value: str) -> pulumi.Output[str]:
     """A known value that is given out once the resource is there.
@@ -194,8 +197,13 @@ class DockerComponent(MlflowComponent):
             entrypoints=list(spec.entrypoint) if spec.entrypoint else None,
             command=spec.command,
             user=spec.user,
-            envs=pulumi.Output.from_input(spec.environment).apply(
-                lambda known: [f"{key}={value}" for key, value in sorted(known.items())]
+            # With the files' volume: of an unknown set of volumes the provider does not say that it replaces the
+            # container, so Pulumi, which deletes what is made of a thing before it replaces that, would delete the
+            # files under the container.
+            envs=pulumi.Output.all(spec.environment, spec.files.volume).apply(
+                lambda known: [
+                    f"{key}={value}" for key, value in sorted({**known[0], FILES_VOLUME: known[1]}.items())
+                ]
             ),
             networks_advanced=networks,
             volumes=[

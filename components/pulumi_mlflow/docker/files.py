@@ -67,15 +67,10 @@ class _Provider(ResourceProvider):
         return ReadResult(id_=id_, outs=props)
 
     def delete(self, id_: str, _props: dict[str, Any]) -> None:
-        client = engine.connect()
         try:
-            volume = client.volumes.get(id_)
+            volume = engine.connect().volumes.get(id_)
         except NotFound:
             return
-        # Where what the files are made of is deleted before it is replaced, Pulumi deletes them before the container
-        # that is about to be replaced for their sake.
-        for container in client.containers.list(all=True, filters={"volume": id_}):
-            container.remove(force=True)
         volume.remove()
 
 
