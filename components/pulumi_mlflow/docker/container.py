@@ -202,7 +202,8 @@ class DockerComponent(MlflowComponent):
             # files under the container.
             envs=pulumi.Output.all(spec.environment, spec.files.volume).apply(
                 lambda known: [
-                    f"{key}={value}" for key, value in sorted({**known[0], FILES_VOLUME: known[1]}.items())
+                    f"{key}={value}"
+                    for key, value in sorted({**known[0], FILES_VOLUME: known[1]}.items())
                 ]
             ),
             networks_advanced=networks,
