@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import docker
 from docker.models.containers import Container
 from docker.models.networks import Network
-from tests.docker.stack import DEPLOYMENT, dev_settings, new_name, sweep
-from tests.support import ROOT, free_port
+from tests.docker.builds import used
+from tests.docker.stack import DEPLOYMENT, new_name, sweep
+from tests.support import free_port
 
 from pulumi_mlflow import login
 from pulumi_mlflow.core import limits, oidc, proxy
-from pulumi_mlflow.docker import files, images
+from pulumi_mlflow.docker import files
 from pulumi_mlflow.docker import proxy as proxy_component
 
 STATIC = "/static-files/static/js/main.c2f5f8d4.js"
@@ -107,24 +108,6 @@ def _handler(behind: Behind) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def image(client: docker.DockerClient, kind: str) -> str:
-    """Id of an image of the kind that stacks of this machine use."""
-    found = ROOT / ".state" / "machine.json"
-    said = json.loads(found.read_text()) if found.exists() else dev_settings()
-    if images.ImageSource(said.get("images", "registry")) is images.ImageSource.REGISTRY:
-        if kind in images.PROGRAMS:
-            return _built(kind, {"BASE": images.OFFICIAL["debian"]})[1]
-        return str(client.images.pull(images.OFFICIAL[kind]).id)
-    return _built(kind, {"BASE": _built("base", {})[0]})[1]
-
-
-def _built(kind: str, build_args: dict[str, str]) -> tuple[str, str]:
-    source = images.ImageSource.BUILD
-    name = images.image_name(kind, source, build_args)
-    props = {"kind": kind, "source": source.value, "build_args": build_args, "image": name}
-    return name, str(images._BuildProvider().create(props).outs["image_id"])
-
-
 @dataclass
 class Door:
     """nginx, and oauth2-proxy, as the components run them, in a network of their own."""
@@ -174,7 +157,7 @@ class Door:
         self.port = self.port or free_port()
         self._run(
             "proxy",
-            image(self.client, "nginx"),
+            used(self.client, "nginx"),
             ["nginx", "-e", "stderr", "-c", f"{folder}/nginx.conf"],
             proxy_component.UID,
             {"nginx.conf": config, **(extra or {})},
@@ -196,7 +179,7 @@ class Door:
         config = oidc.render_config(oidc.OidcSettings(**{**values, **settings}))
         self._run(
             "oidc",
-            image(self.client, "oauth2-proxy"),
+            used(self.client, "oauth2-proxy"),
             ["/bin/oauth2-proxy", "--config", f"{files.FILES_PATH}/{login.OIDC_CONFIG}"],
             login.OIDC_UID,
             {login.OIDC_CONFIG: config, **(extra or {})},

@@ -18,6 +18,8 @@ from authlib import jose
 from oidc_provider_mock._storage import User
 from werkzeug.serving import make_server
 
+from pulumi_mlflow.core import certificates
+
 CLIENT = "mlflow"
 
 ADA = {
@@ -28,6 +30,15 @@ ADA = {
 }
 
 os.environ.setdefault("AUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+def write_certificate(folder: Path, name: str, *hosts: str) -> list[Path]:
+    """A server's certificate, its key and its authority, as files of a folder."""
+    issued = certificates.issue(name, list(hosts), dt.datetime.now(dt.UTC))
+    parts = {"crt": issued.certificate, "key": issued.key, "ca": issued.ca}
+    for end, text in parts.items():
+        (folder / f"{name}.{end}").write_text(text)
+    return [folder / f"{name}.{end}" for end in parts]
 
 
 class Issuer:

@@ -12,11 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from tests.docker.builds import built
 from tests.docker.stack import DEPLOYMENT, DockerStack, check_run, dev_settings, log_run
 from tests.support import FULL, until
 
 from pulumi_mlflow.core import uris
-from pulumi_mlflow.docker import engine, images
+from pulumi_mlflow.docker import engine
 from pulumi_mlflow.docker.files import FILES_PATH, _archive
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -24,12 +25,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 PASSWORD = "S3cret" + secrets.token_hex(8)
 NAME = "db.example.com"
 """What the servers' certificates are for."""
-
-
-def built(kind, **arguments):
-    """Id of an image that the stacks of these tests use too."""
-    base = images.image_name("base", images.ImageSource.BUILD, {})
-    return images.image_name(kind, images.ImageSource.BUILD, {"BASE": base, **arguments})
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 Which test has seen which setting stands in tests/stacks/test_every_setting.py.
 """
 
-import datetime as dt
 import json
 import re
 import socket
@@ -13,13 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from tests.docker.door import image
-from tests.docker.identity import issuer
+from tests.docker.builds import used
+from tests.docker.identity import issuer, write_certificate
 from tests.docker.neighbours import SECRET, bucket, this_machine
 from tests.docker.stack import DockerStack, dev_settings, log_run, new_name, sweep
 from tests.support import free_port, until
 
-from pulumi_mlflow.core import certificates
 from pulumi_mlflow.docker.files import FILES_PATH
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -40,15 +38,6 @@ def stack(client, tmp_path):
         yield made
     finally:
         made.close()
-
-
-def write_certificate(folder, name, *hosts):
-    """A certificate, its key and its authority as files; their paths."""
-    issued = certificates.issue(name, hosts, dt.datetime.now(dt.UTC))
-    parts = {"crt": issued.certificate, "key": issued.key, "ca": issued.ca}
-    for end, text in parts.items():
-        (folder / f"{name}.{end}").write_text(text)
-    return [folder / f"{name}.{end}" for end in parts]
 
 
 def asked(stack, path, times):
@@ -229,7 +218,7 @@ def test_settings_of_an_existing_bucket_are_seen_in_what_runs(stack, client, tmp
         store = bucket(
             client,
             name,
-            image(client, "versitygw"),
+            used(client, "versitygw"),
             (host, port),
             bucket="team",
             region="eu-north-1",

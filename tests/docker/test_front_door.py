@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from tests.docker.door import SERVER_INFO, STATIC, Door, door, image
+from tests.docker.builds import used
+from tests.docker.door import SERVER_INFO, STATIC, Door, door
 from tests.docker.stack import DEPLOYMENT, new_name, there_and_back
 from tests.support import until
 
@@ -100,7 +101,7 @@ def test_nginx_takes_its_configuration(client, auth, tmp_path):
     name = new_name()
     job = engine.Job(
         name=f"{name}-nginx-t",
-        image=image(client, "nginx"),
+        image=used(client, "nginx"),
         entrypoint=["nginx"],
         command=["-t", "-e", "stderr", "-c", f"{FILES_PATH}/nginx.conf"],
         labels={DEPLOYMENT: name},

@@ -7,6 +7,7 @@ import time
 
 import pymysql
 import pytest
+from tests.docker.builds import BUILD, built
 from tests.docker.stack import DEPLOYMENT, left, sweep
 
 from pulumi_mlflow.docker import images
@@ -14,23 +15,12 @@ from pulumi_mlflow.docker.files import FILES_PATH, _Provider
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-BUILD = images.ImageSource.BUILD
 PASSWORD = 'it\'s a \\ "pass" wörd $(id) `id`; -- '
-
-
-def built(kind, **build_args):
-    """The image that a stack with `images: build` runs."""
-    provider, base = images._BuildProvider(), images.image_name("base", BUILD, {})
-    for what, args in (("base", {}), (kind, {"BASE": base, **build_args})):
-        name = images.image_name(what, BUILD, args)
-        props = {"kind": what, "source": "build", "build_args": args, "image": name}
-        made = provider.create(props)
-    return made.outs["image_id"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ingredients():
-    if missing := images.missing_ingredients(["mysql"], images.ImageSource.BUILD):
+    if missing := images.missing_ingredients(["mysql"], BUILD):
         pytest.skip(f"set-up has made no {missing}: this machine pulls images")
 
 

@@ -14,8 +14,8 @@ import boto3
 import docker
 import pytest
 import sqlalchemy as sa
+from tests.docker.builds import built
 from tests.docker.stack import DEPLOYMENT, DockerStack, sweep
-from tests.docker.test_databases import built
 from tests.support import FULL, ROOT, until
 
 pytestmark = [

@@ -1,6 +1,5 @@
 """Logins at a real Keycloak: its own login page, and its own tokens."""
 
-import datetime as dt
 import html
 import os
 import re
@@ -12,9 +11,9 @@ import time
 import pytest
 import requests
 from tests.docker.door import door
+from tests.docker.identity import write_certificate
 from tests.support import FULL, ROOT, free_port
 
-from pulumi_mlflow.core import certificates
 from pulumi_mlflow.docker.files import FILES_PATH
 
 pytestmark = [
@@ -75,7 +74,7 @@ REALM = {
 }
 
 
-def keycloak(folder, address, port, issued):
+def keycloak(folder, address, port, certificate, key):
     """Start one, with its data in memory; the process. It takes logins from elsewhere by TLS only."""
     found = subprocess.run(
         [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "keycloak"],
@@ -85,15 +84,12 @@ def keycloak(folder, address, port, issued):
     ).stdout.split()[-1]
     shutil.copytree(found, folder, symlinks=True)
     admin = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
-    (folder / "crt").write_text(issued.certificate)
-    (folder / "key").write_text(issued.key)
-    (folder / "ca").write_text(issued.ca)
     listen = [
         f"--http-host={address}",
         f"--http-port={free_port()}",
         f"--https-port={port}",
-        f"--https-certificate-file={folder / 'crt'}",
-        f"--https-certificate-key-file={folder / 'key'}",
+        f"--https-certificate-file={certificate}",
+        f"--https-certificate-key-file={key}",
     ]
     with (folder / "test.log").open("w") as log:
         return subprocess.Popen(
@@ -135,9 +131,8 @@ def test_browser_and_token(client, tmp_path):
         port = free_port()
         url = f"https://{gate.gateway}:{port}"
         issuer = f"{url}/realms/ml"
-        issued = certificates.issue("test", [gate.gateway], dt.datetime.now(dt.UTC))
-        process = keycloak(tmp_path / "keycloak", gate.gateway, port, issued)
-        ca = str(tmp_path / "keycloak" / "ca")
+        certificate, key, ca = write_certificate(tmp_path, "test", gate.gateway)
+        process = keycloak(tmp_path / "keycloak", gate.gateway, port, certificate, key)
         try:
             bearer = {"Authorization": f"Bearer {admin_token(url, ca, time.monotonic() + 900)}"}
             made = requests.post(
@@ -145,7 +140,7 @@ def test_browser_and_token(client, tmp_path):
             )
             assert made.status_code == 201, made.text
             gate.start_oidc(
-                {"ca.pem": issued.ca},
+                {"ca.pem": ca.read_text()},
                 issuer=issuer,
                 client_secret=SECRET,
                 allowed_groups=["ml-team"],

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from tests.docker.builds import built
 from tests.docker.stack import DEPLOYMENT, check_run, log_run, sweep
-from tests.docker.test_databases import built
 from tests.support import FULL, ROOT, free_port, toolchain_environment, until
 
 pytestmark = [

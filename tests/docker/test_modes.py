@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.docker.door import gateway, image, serving
+from tests.docker.builds import used
+from tests.docker.door import gateway, serving
 from tests.docker.identity import issuer, log_in
 from tests.docker.stack import left, new_name, sweep
 from tests.support import Workspace, free_port
@@ -25,8 +26,8 @@ def test_each_mode_is_one_up_away(client, tmp_path):
     here = gateway(client.networks.get("bridge"))
     with serving(here) as behind, issuer(here) as provider:
         args = {
-            "image": image(client, "nginx"),
-            "oidc_image": image(client, "oauth2-proxy"),
+            "image": used(client, "nginx"),
+            "oidc_image": used(client, "oauth2-proxy"),
             "port": free_port(),
             "users": ["grace", "linus"],
             "oidc": {

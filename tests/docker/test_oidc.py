@@ -1,7 +1,6 @@
 """Logins at an identity provider: by browser and by token, and what is refused."""
 
 import base64
-import datetime as dt
 import hmac
 import json
 import re
@@ -10,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 from tests.docker.door import Door, door
-from tests.docker.identity import Issuer, issuer, log_in, new_key, sign
+from tests.docker.identity import Issuer, issuer, log_in, new_key, sign, write_certificate
 
-from pulumi_mlflow.core import certificates, proxy
+from pulumi_mlflow.core import proxy
 from pulumi_mlflow.docker import files
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
@@ -267,17 +266,15 @@ def test_without_the_login_service_nobody_passes(client):
 
 def test_provider_with_an_authority_of_its_own_and_tls(client, tmp_path):
     with door(client) as gate:
-        issued = certificates.issue("test", [gate.gateway], dt.datetime.now(dt.UTC))
-        for name, text in (("crt", issued.certificate), ("key", issued.key), ("ca", issued.ca)):
-            (tmp_path / name).write_text(text)
-        folder, ca = files.FILES_PATH, str(tmp_path / "ca")
-        tls = {"tls.crt": issued.certificate, "tls.key": issued.key}
+        certificate, key, ca = write_certificate(tmp_path, "test", gate.gateway)
+        folder = files.FILES_PATH
+        tls = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
         paths = {"certificate_path": f"{folder}/tls.crt", "key_path": f"{folder}/tls.key"}
-        with issuer(gate.gateway, (tmp_path / "crt", tmp_path / "key")) as provider:
+        with issuer(gate.gateway, (certificate, key)) as provider:
             settings = {"issuer": provider.url, "secure": True, "cookie_name": "__Host-mlflow"}
             with pytest.raises(AssertionError, match="certificate signed by unknown authority"):
                 gate.start_oidc(**settings)
-            gate.start_oidc({"ca.pem": issued.ca}, **settings, ca_path=f"{folder}/ca.pem")
+            gate.start_oidc({"ca.pem": ca.read_text()}, **settings, ca_path=f"{folder}/ca.pem")
             gate.start(tls, auth="oidc-mlflow", proxy_secret=SECRET, **paths)
 
             session = requests.Session()
