@@ -77,3 +77,4 @@ lock: ## Pin the versions that pyproject.toml allows.
 	  -o images/mlflow/requirements-metrics.lock
 	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-redis.in \
 	  -o images/mlflow/requirements-redis.lock
+	@$(LOCK) policy/requirements.in -o policy/requirements.lock

@@ -44,7 +44,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium")
+TOOLS = ("keycloak", "chromium", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -102,7 +102,14 @@ class Setup:
         """The environment as it is now; its PATH grows while set-up goes on."""
         return Environment(self.places, dict(os.environ))
 
-    def run(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+    def run(
+        self,
+        stack: str | None,
+        *,
+        docker: bool,
+        image_source: str | None,
+        policy: bool = False,
+    ) -> None:
         """Run every step that is needed, in order."""
         if stack is not None:
             stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
@@ -112,6 +119,8 @@ class Setup:
         build_images = docker and self.engine_and_images(image_source)
         self.obtain(self.uv())
         self.venv()
+        if policy:
+            self.obtain(self.policy())
         self.obtain(self.pulumi())
         if docker:
             self.obtain(self.docker_plugin())
@@ -171,6 +180,17 @@ class Setup:
         started = time.monotonic()
         programs.make_venv(self.places, self.console, self.uv_program())
         self.console.note(f"done in {time.monotonic() - started:.0f} s")
+
+    def policy(self) -> Prerequisite:
+        """Describe the environment of the policy pack."""
+        return Prerequisite(
+            name="Python environment of the policy pack",
+            here=lambda: programs.policy_ready(self.places),
+            build=lambda: programs.make_policy_venv(self.places, self.console, self.uv_program()),
+            verb="venv",
+            takes="5 s",
+            by_hand="",
+        )
 
     def go_program(self) -> str:
         """Return the Go to build with; looked for only when something is built."""
@@ -287,6 +307,9 @@ class Setup:
         if name == "chromium":
             self.obtain(self.chromium())
             return Path(packages.on_path(*_CHROMIUM) or _CHROMIUM[0])
+        if name == "policy":
+            self.obtain(self.policy())
+            return self.places.policy_venv
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
@@ -359,6 +382,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--images", choices=("registry", "build"), help="change where this clone's images come from"
     )
+    parser.add_argument("--policy", action="store_true", help="also what the policy pack needs")
     parser.add_argument("--quiet", action="store_true", help="say nothing where all is in place")
     commands = parser.add_subparsers(dest="command", metavar="{env,run,engine,tool}")
     commands.add_parser("env", help="print the environment as lines for eval")
@@ -418,7 +442,12 @@ def main() -> int:
         if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
             return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
-            setup.run(options.stack, docker=options.docker, image_source=options.images)
+            setup.run(
+                options.stack,
+                docker=options.docker,
+                image_source=options.images,
+                policy=options.policy,
+            )
         if not options.quiet:
             print(f"\nFor plain pulumi commands in this shell:\n\n    {eval_line()}\n")
     except SetupError as error:
