@@ -80,7 +80,7 @@ def missing(resource: Resource) -> Iterator[Finding]:
         yield Finding(
             resource,
             f"{word} are missing: {', '.join(lacking)}",
-            "add them, as `naming.labels(deployment, role)` gives them",
+            "add them, as naming.labels(deployment, role) gives them",
         )
 
 

@@ -82,7 +82,7 @@ def stack(name, cache, **changes):
         return recorded(lambda: compose(settings), test_compose.Recorder(), name)
 
 
-def aws(*args, most=2, accepted=250, **options):
+def aws(*args, most=2, accepted=490, **options):
     """All components of AWS, with a number of servers that the database has connections for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -94,7 +94,14 @@ def aws(*args, most=2, accepted=250, **options):
         patch.setattr(
             test_aws_whole,
             "AwsDatabase",
-            lambda name, given: made(name, {**given, "max_connections": accepted}),
+            lambda name, given: made(
+                name,
+                {
+                    **given,
+                    "max_connections": accepted,
+                    "instance_class": given.get("instance_class", "db.t4g.large"),
+                },
+            ),
         )
         return recorded(
             lambda: test_aws_whole.stack(*args, **options), aws_support.Recorder(), "prod"

@@ -57,8 +57,8 @@ def test_more_servers_than_the_database_has_connections_for_are_found(aws):
         return dataclasses.replace(one, inputs={**one.inputs, "maxCapacity": 6})
 
     [found] = told([more(one) for one in aws])
-    assert found.startswith("connection-budget: database-instance: it accepts 250 connections")
-    assert "raise max_connections to 718" in found
+    assert found.startswith("connection-budget: database-instance: it accepts 490 connections")
+    assert "raise max_connections to 1426" in found
 
 
 def test_what_nobody_protects_is_found(aws):

@@ -99,7 +99,7 @@ KEPT = {"backupRetentionPeriod": 14, "skipFinalSnapshot": False, "deletionProtec
 TO_HTTPS = [{"type": "redirect", "redirect": {"protocol": "HTTPS"}}]
 
 
-def servers(maximum, accepted, **more):
+def servers(maximum, accepted, percent=100, **more):
     """A database, a server's task, its service and its scaling."""
     return [
         aws("rds.Instance", "database", refers={"parameterGroupName": ["group"]}),
@@ -110,7 +110,12 @@ def servers(maximum, accepted, **more):
         ),
         task(command=SERVE, **more),
         aws(
-            "ecs.Service", "service", refers={"taskDefinition": ["task"]}, desiredCount=1, name="s"
+            "ecs.Service",
+            "service",
+            refers={"taskDefinition": ["task"]},
+            desiredCount=1,
+            deploymentMaximumPercent=percent,
+            name="s",
         ),
         aws("appautoscaling.Target", "scaling", resourceId="service/mlflow/s", maxCapacity=maximum),
     ]
@@ -246,7 +251,8 @@ PASS = {
     "memory-budget": [servers(1, "500"), scaled(1, "500"), [task(command=[*SERVE[:3], "4"], memory="2048")]],
     "connection-budget": [
         servers(2, "246"),
-        scaled(2, "246"),
+        scaled(2, "364"),
+        servers(2, "482", 200),
         on_docker(128),
         on_docker(50, docker(called="pooler", role="pooler")),
         [*servers(9, "100"), aws("rds.Proxy")],
@@ -359,7 +365,9 @@ FAIL = {
     "connection-budget": [
         (servers(2, "245"), "raise max_connections to 246"),
         (servers(6, "245"), "raise max_connections to 718"),
-        (scaled(3, "246"), "raise max_connections to 364"),
+        (scaled(2, "363"), "raise max_connections to 364"),
+        (servers(2, "481", 200), "raise max_connections to 482"),
+        (servers(2, "481", None), "raise max_connections to 482"),
         (on_docker(127), "raise max_connections to 128"),
         (on_docker(20, docker(called="pooler", role="pooler")), "raise max_connections to 30"),
     ],
