@@ -15,12 +15,13 @@ import contextlib
 import enum
 import json
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, maven, packages, programs
+from steps import engine, images, maven, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -102,7 +103,14 @@ class Setup:
         """The environment as it is now; its PATH grows while set-up goes on."""
         return Environment(self.places, dict(os.environ))
 
-    def run(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+    def run(
+        self,
+        stack: str | None,
+        *,
+        docker: bool,
+        image_source: str | None,
+        accounts: bool = False,
+    ) -> None:
         """Run every step that is needed, in order."""
         if stack is not None:
             stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
@@ -120,8 +128,54 @@ class Setup:
                     self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
         if stack is None:
             keep_salts_out_of_git(self.places)
-        else:
-            ensure_stack(self.places, self.console, self.environment, stack)
+            return
+        if accounts and (missing := self.missing(stack)):
+            raise SetupError(
+                f"{stack} cannot be brought up or changed from here:\n  "
+                + "\n  ".join(missing)
+                + f"\nWhat it would be shows `make preview STACK={stack}`, with a test provider."
+            )
+        ensure_stack(self.places, self.console, self.environment, stack)
+
+    def missing(self, stack: str) -> list[str]:
+        """Get the plugins of a stack in a cloud; say what is missing for using the real ones."""
+        settings = stack_settings(self.places, stack)
+        wanted = providers.packages_of(settings)
+        accounts = [providers.no_account(name, self.environment, settings) for name in wanted]
+        if found := [text for text in accounts if text]:
+            return found
+        for name in wanted:
+            plugin = self.plugin(name)
+            if choose_source(plugin) is Source.BUILD:
+                found.append(f"{plugin.name} is not installed, and {plugin.url} does not answer")
+            else:
+                self.obtain(plugin)
+        return found
+
+    def preview(self, stack: str, choice: str, words: list[str]) -> int:
+        """Run `pulumi preview`, on the test provider where the real ones cannot be used.
+
+        Args:
+            stack: its name.
+            choice: `auto`, `real` or `test`: which providers.
+            words: further arguments of Pulumi's.
+        """
+        words = words[1:] if words[:1] == ["--"] else words
+        command = ["pulumi", "preview", "-s", stack, *words]
+        packages = providers.packages_of(stack_settings(self.places, stack))
+        missing = {"auto": lambda: self.missing(stack), "test": lambda: ["it was asked for"]}
+        why = missing[choice]() if packages and choice in missing else []
+        if not why:
+            return subprocess.run(command, env=self.environment.full(), check=False).returncode
+        # To stderr: with --json standard output is Pulumi's.
+        print(
+            f"preview with a test provider in place of {' and '.join(packages)}: {'; '.join(why)}.\n"
+            "It shows what Pulumi would do with these settings; no cloud was asked (toolchain/test_provider).",
+            file=sys.stderr,
+            flush=True,
+        )
+        with providers.test_provider(self.places, self.environment, packages) as env:
+            return subprocess.run(command, env=env, check=False).returncode
 
     def obtain(self, wanted: Prerequisite) -> None:
         """Get one prerequisite from where `choose_source` says; a failed download is built."""
@@ -212,6 +266,21 @@ class Setup:
             ),
             takes="5 min from its Go modules",
             by_hand=f"Install it by hand: pulumi plugin install resource docker {version}",
+        )
+
+    def plugin(self, package: str) -> Prerequisite:
+        """Describe a plugin that can be downloaded only."""
+        version = providers.version_of(self.places, package)
+        return Prerequisite(
+            name=f"Pulumi's plugin {package} {version}",
+            here=lambda: providers.plugin_ready(self.environment, package, version),
+            url=providers.plugin_url(package, version),
+            download=lambda: providers.install_plugin(
+                self.console, self.environment, package, version
+            ),
+            build=lambda: _cannot_be_built(package, version),
+            takes="",
+            by_hand=f"Install it by hand: pulumi plugin install resource {package} {version}",
         )
 
     def docker_engine(self) -> Prerequisite:
@@ -343,6 +412,10 @@ class Setup:
         return source
 
 
+def _cannot_be_built(package: str, version: str) -> None:
+    raise SetupError(f"Pulumi's plugin {package} {version} cannot be built here.")
+
+
 def eval_line() -> str:
     """Write the one line that makes plain `pulumi` commands work in a shell."""
     script = Path(__file__).resolve()
@@ -360,10 +433,18 @@ def arguments() -> argparse.Namespace:
         "--images", choices=("registry", "build"), help="change where this clone's images come from"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing where all is in place")
-    commands = parser.add_subparsers(dest="command", metavar="{env,run,engine,tool}")
+    parser.add_argument(
+        "--accounts", action="store_true", help="fail where the stack's cloud cannot be reached"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="{env,run,preview,engine,tool}")
     commands.add_parser("env", help="print the environment as lines for eval")
     run = commands.add_parser("run", help="run a program in that environment: run -- CMD...")
     run.add_argument("program", nargs=argparse.REMAINDER)
+    preview = commands.add_parser(
+        "preview", help="run pulumi preview, without an account on a test provider"
+    )
+    preview.add_argument("--providers", choices=("auto", "real", "test"), default="auto")
+    preview.add_argument("words", nargs=argparse.REMAINDER, help="further arguments of Pulumi's")
     docker = commands.add_parser("engine", help="the Docker engine that set-up may start")
     docker.add_argument("what", choices=("start", "stop", "status"))
     tool = commands.add_parser("tool", help="get a program that some tests want, print its path")
@@ -414,11 +495,20 @@ def main() -> int:
             return 0
         if options.command == "run":
             return run_program(setup.environment, options.program)
+        if options.command == "preview":
+            if options.stack is None:
+                raise SetupError("preview: of which stack? setup.py --stack prod preview")
+            return setup.preview(options.stack, options.providers, options.words)
         stop_on_sigterm()
         if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
             return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
-            setup.run(options.stack, docker=options.docker, image_source=options.images)
+            setup.run(
+                options.stack,
+                docker=options.docker,
+                image_source=options.images,
+                accounts=options.accounts,
+            )
         if not options.quiet:
             print(f"\nFor plain pulumi commands in this shell:\n\n    {eval_line()}\n")
     except SetupError as error:
