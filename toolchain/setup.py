@@ -152,7 +152,7 @@ class Setup:
                 self.obtain(plugin)
         return found
 
-    def preview(self, stack: str, choice: str, words: list[str]) -> int:
+    def preview(self, stack: str | None, choice: str, words: list[str]) -> int:
         """Run `pulumi preview`, on the test provider where the real ones cannot be used.
 
         Args:
@@ -160,6 +160,8 @@ class Setup:
             choice: `auto`, `real` or `test`: which providers.
             words: further arguments of Pulumi's.
         """
+        if stack is None:
+            raise SetupError("preview: of which stack? setup.py --stack prod preview")
         words = words[1:] if words[:1] == ["--"] else words
         command = ["pulumi", "preview", "-s", stack, *words]
         packages = providers.packages_of(stack_settings(self.places, stack))
@@ -484,24 +486,29 @@ def tool_command(setup: Setup, name: str) -> int:
     return 0
 
 
+def command(setup: Setup, options: argparse.Namespace) -> int:
+    """Run another command than set-up itself; returns the exit code."""
+    if options.command == "env":
+        print(setup.environment.shell())
+        return 0
+    if options.command == "run":
+        return run_program(setup.environment, options.program)
+    stop_on_sigterm()
+    if options.command == "preview":
+        return setup.preview(options.stack, options.providers, options.words)
+    run = {"engine": engine_command, "tool": tool_command}[options.command]
+    return run(setup, options.what)
+
+
 def main() -> int:
     """Run the command that was asked for."""
     options = arguments()
     places = Places.of(dict(os.environ))
     setup = Setup(places, Console(places.logs, quiet=options.quiet))
     try:
-        if options.command == "env":
-            print(setup.environment.shell())
-            return 0
-        if options.command == "run":
-            return run_program(setup.environment, options.program)
-        if options.command == "preview":
-            if options.stack is None:
-                raise SetupError("preview: of which stack? setup.py --stack prod preview")
-            return setup.preview(options.stack, options.providers, options.words)
+        if options.command:
+            return command(setup, options)
         stop_on_sigterm()
-        if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
-            return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
             setup.run(
                 options.stack,

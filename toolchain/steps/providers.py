@@ -1,4 +1,4 @@
-"""A stack in a cloud: the real plugins where they and an account are there, else the test provider, for previews only."""
+"""A stack in a cloud: the real plugins where they and an account are there, else, for previews, the test provider."""
 
 from __future__ import annotations
 
@@ -78,6 +78,9 @@ def no_account(package: str, environment: Environment, settings: Mapping[str, An
         files = [Path(given.get(name) or path).expanduser() for name, path in _AWS_FILES.items()]
         found = any(file.is_file() and file.stat().st_size for file in files)
         return None if found else "no AWS credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws)"
+    section = settings.get("mlflow:kubernetes")
+    if isinstance(section, dict) and section.get("stack"):
+        return None  # another stack's output is the kubeconfig
     paths = (given.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)
     found = any(Path(path).expanduser().is_file() for path in (*paths, _POD_TOKEN) if path)
     return None if found else "no kubeconfig (KUBECONFIG, ~/.kube/config)"

@@ -135,7 +135,7 @@ def made(
     module, short = kind.split("/", 1)[0], kind.rsplit(":", 1)[1].lower()
     usual = f"arn:aws:{_SERVICES.get(module, module)}:{{place}}:{short}/{{name}}"
     words["arn"] = _ARNS.get(kind, usual).format(**words)
-    outputs = {"name": words["name"], "arn": words["arn"], "region": region}
+    outputs: dict[str, Any] = {"name": words["name"], "arn": words["arn"], "region": region}
     outputs |= _filled(_OUTPUTS.get(kind, {}), words)
     if kind == "acm/certificate:Certificate":
         hosts = (inputs.get("domainName"), *(inputs.get("subjectAlternativeNames") or ()))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped] # has no types
 from pulumi.runtime import rpc
 
-UNKNOWN: Final = rpc.UNKNOWN
 _SIGNATURE: Final = rpc._special_sig_key  # noqa: SLF001 - the protocol's constant has no public name
 _SECRET: Final = rpc._special_secret_sig  # noqa: SLF001 - the same
 
@@ -45,6 +44,15 @@ def plain(value: Any) -> Any:
             return plain(value.get("value"))
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def hidden(value: Any) -> Any:
+    """Put a word in place of each secret."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE) == _SECRET:
+            return "[secret]"
+        return {key: hidden(item) for key, item in value.items()}
+    return [hidden(item) for item in value] if isinstance(value, list) else value
 
 
 def changed(olds: Properties, news: Properties) -> list[str]:
