@@ -29,8 +29,8 @@ up: ready ## Bring the stack up, and say how to use it.
 down: ready ## Take it down and keep its data; PURGE=1 destroys data and secrets too.
 	@$(CLI) down --stack $(STACK) $(if $(PURGE),--purge --yes)
 
-preview: ready ## Show what `make up` would change.
-	@$(SETUP) --stack $(STACK) preview --providers $(PROVIDERS)
+preview: ## Show what `make up` would change.
+	@$(SETUP) --quiet --stack $(STACK) preview --providers $(PROVIDERS)
 
 refresh: ready ## Read the running resources into the state.
 	@$(RUN) pulumi refresh --yes --skip-preview -s $(STACK)

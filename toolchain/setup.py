@@ -112,6 +112,20 @@ class Setup:
         accounts: bool = False,
     ) -> None:
         """Run every step that is needed, in order."""
+        self.machine(stack, docker=docker, image_source=image_source)
+        if stack is None:
+            keep_salts_out_of_git(self.places)
+            return
+        if accounts and (missing := self.missing(stack)):
+            raise SetupError(
+                f"{stack} cannot be brought up or changed from here:\n  "
+                + "\n  ".join(missing)
+                + f"\nWhat it would be is shown by: make preview STACK={stack}"
+            )
+        ensure_stack(self.places, self.console, self.environment, stack)
+
+    def machine(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+        """Get all programs; everything but the stack itself."""
         if stack is not None:
             stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
             docker = docker or wants_docker(self.places, stack)
@@ -126,16 +140,6 @@ class Setup:
             for name in self.ingredients(stack):
                 if build_images or name in NEVER_PULLED:
                     self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
-        if stack is None:
-            keep_salts_out_of_git(self.places)
-            return
-        if accounts and (missing := self.missing(stack)):
-            raise SetupError(
-                f"{stack} cannot be brought up or changed from here:\n  "
-                + "\n  ".join(missing)
-                + f"\nWhat it would be shows `make preview STACK={stack}`, with a test provider."
-            )
-        ensure_stack(self.places, self.console, self.environment, stack)
 
     def missing(self, stack: str) -> list[str]:
         """Get the plugins of a stack in a cloud; say what is missing for using the real ones."""
@@ -164,20 +168,32 @@ class Setup:
             raise SetupError("preview: of which stack? setup.py --stack prod preview")
         words = words[1:] if words[:1] == ["--"] else words
         command = ["pulumi", "preview", "-s", stack, *words]
-        packages = providers.packages_of(stack_settings(self.places, stack))
-        missing = {"auto": lambda: self.missing(stack), "test": lambda: ["it was asked for"]}
-        why = missing[choice]() if packages and choice in missing else []
-        if not why:
-            return subprocess.run(command, env=self.environment.full(), check=False).returncode
         # To stderr: with --json standard output is Pulumi's.
-        print(
-            f"preview with a test provider in place of {' and '.join(packages)}: {'; '.join(why)}.\n"
-            "It shows what Pulumi would do with these settings; no cloud was asked (toolchain/test_provider).",
-            file=sys.stderr,
-            flush=True,
-        )
-        with providers.test_provider(self.places, self.environment, packages) as env:
-            return subprocess.run(command, env=env, check=False).returncode
+        with contextlib.redirect_stdout(sys.stderr), only_one(self.places.cache / "setup.lock"):
+            self.machine(stack, docker=False, image_source=None)
+            settings = stack_settings(self.places, stack)
+            packages = providers.packages_of(settings)
+            why = {"test": ["it was asked for"], "real": []}.get(choice)
+            if why is None:
+                why = self.missing(stack) if packages else []
+            if not (packages and why):
+                ensure_stack(self.places, self.console, self.environment, stack)
+                env = self.environment.full()
+            else:
+                print(
+                    f"preview of {stack} with a test provider in place of {' and '.join(packages)}:"
+                    f" {'; '.join(why)}.\nAll is shown as new, and no cloud is asked: see"
+                    " toolchain/test_provider.",
+                    flush=True,
+                )
+                config, env = providers.trial(self.places, self.environment, stack, settings)
+                command += ["--config-file", str(config)]
+        if not (packages and why):
+            return subprocess.run(command, env=env, cwd=self.places.root, check=False).returncode
+        with providers.test_provider(self.places, env, packages) as attached:
+            return subprocess.run(
+                command, env=attached, cwd=self.places.root, check=False
+            ).returncode
 
     def obtain(self, wanted: Prerequisite) -> None:
         """Get one prerequisite from where `choose_source` says; a failed download is built."""

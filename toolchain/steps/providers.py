@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steps.console import Console, SetupError
-from steps.places import TOOLCHAIN, Places, go_platform
+from steps.console import Console, SetupError, capture
+from steps.places import TOOLCHAIN, Places, go_platform, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,13 +87,75 @@ def no_account(package: str, environment: Environment, settings: Mapping[str, An
     return None if found else "no kubeconfig (KUBECONFIG, ~/.kube/config)"
 
 
+def needed_secrets(settings: Mapping[str, Any]) -> dict[str, str]:
+    """List the stack's secrets, given or needed, with values that are none: a trial must not open the real ones."""
+
+    def section(name: str) -> dict[str, Any]:
+        found = settings.get(f"mlflow:{name}")
+        return found if isinstance(found, dict) else {}
+
+    names = [
+        key for key, value in settings.items() if isinstance(value, dict) and "secure" in value
+    ]
+    if str(section("access").get("auth")).startswith("oidc"):
+        names.append("mlflow:oidc_client_secret")
+    if section("database").get("existing"):
+        names.append("mlflow:database_password")
+    return {name: f"trial-{name.rsplit(':', 1)[-1].replace('_', '-')}" for name in names}
+
+
+def trial(
+    places: Places, environment: Environment, stack: str, settings: Mapping[str, Any]
+) -> tuple[Path, dict[str, str]]:
+    """Make a stack of the same settings with a state and a passphrase of its own, once for each version of them.
+
+    So a preview needs neither the stack's backend nor its passphrase or KMS key, and touches none of them.
+
+    Returns:
+        The file with its settings, and the environment for `pulumi`.
+
+    Raises:
+        SetupError: Pulumi cannot make it.
+    """
+    folder = places.state / "trial" / stack
+    file, passphrase, backend = (
+        folder / name for name in (f"Pulumi.{stack}.yaml", "passphrase", "state")
+    )
+    env = {
+        key: value
+        for key, value in environment.full().items()
+        if key not in {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"}
+    } | {"PULUMI_BACKEND_URL": backend.as_uri(), "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase)}
+    secret = needed_secrets(settings)
+    plain = {key: value for key, value in settings.items() if key not in secret}
+    project = (places.root / "Pulumi.yaml").read_text()
+    wanted = json.dumps({"config": plain, "secret": secret, "project": project}, sort_keys=True)
+    made = folder / "made-of.json"
+    if made.is_file() and made.read_text() == wanted:
+        return file, env
+    shutil.rmtree(folder, ignore_errors=True)
+    backend.mkdir(parents=True)
+    (folder / "Pulumi.yaml").write_text(project)
+    file.write_text(json.dumps({"config": plain}))
+    write_private(passphrase, secrets.token_urlsafe())
+    given = [word for pair in secret.items() for word in ("--secret", "=".join(pair))]
+    for command in (
+        ["stack", "init", stack, "--no-select"],
+        ["config", "set-all", "-s", stack, *given],
+    ):
+        said = capture(["pulumi", *command, "--non-interactive"], seconds=120, cwd=folder, env=env)
+        if said.returncode != 0:
+            raise SetupError(f"pulumi {' '.join(command[:2])} failed:\n{said.stderr.strip()}")
+    made.write_text(wanted)
+    return file, env
+
+
 @contextmanager
 def test_provider(
-    places: Places, environment: Environment, packages: list[str]
+    places: Places, env: Mapping[str, str], packages: list[str]
 ) -> Iterator[dict[str, str]]:
     """Run the test provider, which ends with us; yields the environment for `pulumi preview`."""
-    path = os.pathsep.join(filter(None, [str(TOOLCHAIN), environment.given.get("PYTHONPATH")]))
-    env = environment.full()
+    path = os.pathsep.join(filter(None, [str(TOOLCHAIN), env.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [places.venv / "bin" / "python", "-m", "test_provider"],
         stdin=subprocess.PIPE,

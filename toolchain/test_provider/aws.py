@@ -108,6 +108,22 @@ _OUTPUTS: Final[dict[str, dict[str, Any]]] = {
 """Type → what components read of it, its ARN and name aside. Texts and keys of `str.format`."""
 
 
+REPLACED: Final = {
+    "aws:ecs/taskDefinition:TaskDefinition": [
+        "containerDefinitions",
+        "cpu",
+        "ephemeralStorage",
+        "executionRoleArn",
+        "family",
+        "memory",
+        "taskRoleArn",
+        "volumes",
+    ],
+    "aws:secretsmanager/secretVersion:SecretVersion": ["secretString"],
+}
+"""Type → what is replaced rather than updated, where no table says it: that whose ARN or version a rollout goes by."""
+
+
 def made(
     kind: str, name: str, inputs: Mapping[str, Any], region: str
 ) -> tuple[str, dict[str, Any]]:
