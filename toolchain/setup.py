@@ -190,7 +190,7 @@ class Setup:
                 command += ["--config-file", str(config)]
         if not (packages and why):
             return subprocess.run(command, env=env, cwd=self.places.root, check=False).returncode
-        with providers.test_provider(self.places, env, packages) as attached:
+        with providers.stand_in(self.places, env, packages) as attached:
             return subprocess.run(
                 command, env=attached, cwd=self.places.root, check=False
             ).returncode

@@ -28,7 +28,7 @@ class FakeAws:
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):  # noqa: N802
+            def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
                 operation = self.headers["X-Amz-Target"].rsplit(".", 1)[1]
                 answer = json.dumps(getattr(fake, operation)(body)).encode()
@@ -89,7 +89,7 @@ class FakeAws:
         return {"services": [{"deployments": [deployment], "events": []}]}
 
     def GetLogEvents(self, _body):  # noqa: N802
-        return {"events": [{"message": "relation \"runs\" does not exist"}]}
+        return {"events": [{"message": 'relation "runs" does not exist'}]}
 
     def DescribeImages(self, _body):  # noqa: N802
         return {"imageDetails": [{"imageDigest": "sha256:" + "d" * 64}]}

@@ -15,7 +15,7 @@ from steps.console import Console, SetupError, capture
 from steps.places import TOOLCHAIN, Places, go_platform, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from steps.environment import Environment
 
@@ -151,13 +151,23 @@ def trial(
 
 
 @contextmanager
-def test_provider(
-    places: Places, env: Mapping[str, str], packages: list[str]
+def stand_in(
+    places: Places, env: Mapping[str, str], packages: list[str], words: Sequence[str] = ()
 ) -> Iterator[dict[str, str]]:
-    """Run the test provider, which ends with us; yields the environment for `pulumi preview`."""
+    """Run the test provider, which ends with this; yields the environment for `pulumi preview`.
+
+    Args:
+        places: whose venv has Pulumi's SDK.
+        env: its environment.
+        packages: what it stands in for.
+        words: its arguments.
+
+    Raises:
+        SetupError: it did not start.
+    """
     path = os.pathsep.join(filter(None, [str(TOOLCHAIN), env.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [places.venv / "bin" / "python", "-m", "test_provider"],
+        [places.venv / "bin" / "python", "-m", "test_provider", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**env, "PYTHONPATH": path},
