@@ -39,6 +39,7 @@ TAGGED = frozenset(
         "efs/fileSystem:FileSystem",
         "eks/cluster:Cluster",
         "eks/nodeGroup:NodeGroup",
+        "eks/podIdentityAssociation:PodIdentityAssociation",
         "iam/role:Role",
         "kms/key:Key",
         "lb/listener:Listener",

@@ -10,14 +10,12 @@ import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.stack import run_pulumi_func
-from tests.components import aws_support, test_aws_whole
 from tests.kubernetes import cluster
-from tests.stacks import test_compose
+from tests.stacks import cloud, test_compose
 from tests.support import program_loop
 
 from compose import compose
 from pulumi_mlflow import existing
-from pulumi_mlflow.aws.tracking import AwsTrackingServer
 from pulumi_mlflow.core.plan import Resource, plain
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
@@ -82,30 +80,10 @@ def stack(name, cache, **changes):
         return recorded(lambda: compose(settings), test_compose.Recorder(), name)
 
 
-def aws(*args, most=2, accepted=490, **options):
-    """All components of AWS, with a number of servers that the database has connections for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            test_aws_whole,
-            "AwsTrackingServer",
-            lambda name, given: AwsTrackingServer(name, {**given, "max_replicas": most}),
-        )
-        made = test_aws_whole.AwsDatabase
-        patch.setattr(
-            test_aws_whole,
-            "AwsDatabase",
-            lambda name, given: made(
-                name,
-                {
-                    **given,
-                    "max_connections": accepted,
-                    "instance_class": given.get("instance_class", "db.t4g.large"),
-                },
-            ),
-        )
-        return recorded(
-            lambda: test_aws_whole.stack(*args, **options), aws_support.Recorder(), "prod"
-        )
+def prod(tree=None):
+    """A stack in a cloud: the committed file's, or another."""
+    settings = cloud.loaded(tree or {**cloud.file_of("prod"), **cloud.secret("oidc_client_secret")})
+    return recorded(lambda: compose(settings), cloud.Recorder(), "prod")
 
 
 def in_cluster():
@@ -125,23 +103,6 @@ def in_cluster():
         {"namespace": there.namespace, "image": "versitygw:1.8.0", "job_image": cluster.IMAGE},
     )
     _servers(there, database.endpoint, store.endpoint, max_connections=500)
-
-
-def outside():
-    """A cluster with a database and a bucket elsewhere."""
-    there = KubernetesNetwork("network", {})
-    database = existing.existing_database(
-        "database",
-        engine="postgresql",
-        host="db.acme.example",
-        database="mlflow",
-        username="mlflow",
-        password=pulumi.Output.secret("typedpassword"),
-        ca="PEM",
-    )
-    bucket = existing.existing_artifacts("artifacts", uri="s3://team-mlflow", region="eu-west-1")
-    identity = {"identity": {"role_arn": "arn:aws:iam::1:role/mlflow"}}
-    _servers(there, database, bucket, max_connections=900, jobs={}, **identity)
 
 
 def _servers(there, database, artifacts, **more):
