@@ -1,5 +1,8 @@
 # The few commands that a person types. Each is one line into toolchain/setup.py, pulumi or the CLI.
 STACK ?= local
+# Of a stack in a cloud: real, test, or what can be had.
+PROVIDERS ?= auto
+POLICY ?= 1
 SETUP := python3 toolchain/setup.py
 RUN := $(SETUP) run --
 CLI := $(RUN) pulumi-mlflow
@@ -15,9 +18,10 @@ help: ## List these commands.
 setup: ## Get what the stack needs: Python packages, Pulumi, and for Docker stacks plugin and engine.
 	@$(SETUP) --stack $(STACK)
 
-# To stderr: what `make env` prints is read by a shell.
+# To stderr: what `make env` prints is read by a shell. What changes a cloud refuses to begin without an account.
+up down refresh: NEEDS := --accounts
 ready:
-	@$(SETUP) --quiet --stack $(STACK) >&2
+	@$(SETUP) --quiet --stack $(STACK) $(NEEDS) >&2
 
 up: ready ## Bring the stack up, and say how to use it.
 	@$(RUN) pulumi up --yes --skip-preview -s $(STACK)
@@ -26,8 +30,9 @@ up: ready ## Bring the stack up, and say how to use it.
 down: ready ## Take it down and keep its data; PURGE=1 destroys data and secrets too.
 	@$(CLI) down --stack $(STACK) $(if $(PURGE),--purge --yes)
 
-preview: ready ## Show what `make up` would change.
-	@$(RUN) pulumi preview -s $(STACK)
+preview: ## Show what `make up` would change, and what breaks a rule; JSON=plan.json writes it down.
+	@$(SETUP) --quiet --stack $(STACK) preview --providers $(PROVIDERS) -- \
+	  $(if $(filter-out 0,$(POLICY)),--policy-pack policy) $(if $(JSON),--json > "$(JSON)")
 
 refresh: ready ## Read the running resources into the state.
 	@$(RUN) pulumi refresh --yes --skip-preview -s $(STACK)
@@ -77,3 +82,4 @@ lock: ## Pin the versions that pyproject.toml allows.
 	  -o images/mlflow/requirements-metrics.lock
 	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-redis.in \
 	  -o images/mlflow/requirements-redis.lock
+	@$(LOCK) policy/requirements.in -o policy/requirements.lock

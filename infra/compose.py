@@ -4,25 +4,18 @@ from collections.abc import Callable
 
 import pulumi
 
-from models import Runtime, Settings
-from problems import NAMESPACE
+from models import Settings
+from sections import Runtime
 
 
 def compose(settings: Settings) -> None:
-    """Register the components of a stack and export what its users and the operations need.
-
-    Raises:
-        pulumi.RunError: the components of the runtime come with a later release.
-    """
+    """Register the components of a stack and export what its users and the operations need."""
     runtimes: dict[Runtime, Callable[[Settings], None]] = {
         Runtime.LOCAL: _local,
         Runtime.DOCKER: _docker,
+        Runtime.AWS: _aws,
+        Runtime.KUBERNETES: _kubernetes,
     }
-    if settings.runtime not in runtimes:
-        raise pulumi.RunError(
-            f"Pulumi.{pulumi.get_stack()}.yaml: {NAMESPACE}:runtime: the settings are right, but the components of "
-            f"'{settings.runtime.value}' come with a later release; until then 'local' and 'docker' can be run"
-        )
     runtimes[settings.runtime](settings)
     pulumi.export("runtime", settings.runtime.value)
     pulumi.export("auth_mode", settings.access.auth.value)
@@ -41,3 +34,15 @@ def _docker(settings: Settings) -> None:
     import docker_stack  # noqa: PLC0415
 
     docker_stack.compose(settings)
+
+
+def _aws(settings: Settings) -> None:
+    import aws_stack  # noqa: PLC0415
+
+    aws_stack.compose(settings)
+
+
+def _kubernetes(settings: Settings) -> None:
+    import kubernetes_stack  # noqa: PLC0415
+
+    kubernetes_stack.compose(settings)

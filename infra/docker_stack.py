@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pydantic import SecretStr
 
+import parts
 from models import ArtifactMode, FrontTls, Settings, Store
 from pulumi_mlflow.component import default_deployment
-from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, Engine
+from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint, Engine
 from pulumi_mlflow.core import stores, urls
 from pulumi_mlflow.docker.artifacts import (
     DockerArtifactFolder,
@@ -22,7 +22,7 @@ from pulumi_mlflow.docker.pooler import DockerPooler
 from pulumi_mlflow.docker.proxy import DockerAuthProxy
 from pulumi_mlflow.docker.sqlite import DockerSqlite
 from pulumi_mlflow.docker.tracking import DockerTrackingServer
-from pulumi_mlflow.existing import existing_artifacts, existing_database
+from pulumi_mlflow.existing import existing_artifacts
 from rules.artifacts import OBJECTS, OWN, published
 from rules.files import read
 from settings import ROOT
@@ -45,7 +45,7 @@ def compose(settings: Settings) -> None:
     server = _server(settings, images, network, database.endpoint, pooled, artifacts.endpoint)
     proxy = _proxy(settings, images, network, server)
     pulumi.export("tracking_uri", proxy.endpoint["public_url"])
-    _export_logins(settings, server, proxy)
+    parts.export_logins(settings, server, proxy)
     if settings.artifacts.mode is ArtifactMode.DIRECT:
         pulumi.export("store", _clients_store(artifacts.endpoint))
     if settings.access.tls is FrontTls.SELF_SIGNED:
@@ -92,20 +92,9 @@ def _database(settings: Settings, images: DockerImages, network: DockerNetwork) 
     if database.engine is Engine.SQLITE:
         file = DockerSqlite("database", {})
         return _Made(file.endpoint, file.ops)
-    if database.existing is not None:
-        there = database.existing
-        endpoint = existing_database(
-            "database",
-            engine=database.engine.value,
-            host=there.host,
-            port=there.port,
-            database=database.name,
-            username=database.username,
-            password=_typed(settings.database_password),
-            tls_mode=there.tls_mode.value,
-            ca=read(ROOT, there.ca_file) if there.ca_file else None,
-        )
-        return _Made(endpoint, {"engine": database.engine.value, "existing": True})
+    there = parts.database_there(settings)
+    if there is not None:
+        return _Made(there, {"engine": database.engine.value, "existing": True})
     server = DockerDatabase(
         "database",
         {
@@ -152,7 +141,7 @@ def _artifacts(settings: Settings, images: DockerImages, network: DockerNetwork)
         endpoint = existing_artifacts("artifacts", uri=str(artifacts.uri))
         return _proved(settings, images, network, endpoint)
     if artifacts.store is Store.S3:
-        return _proved(settings, images, network, _existing_bucket(settings))
+        return _proved(settings, images, network, parts.bucket_there(settings))
     public = urls.host_of(artifacts.public_url) if artifacts.public_url else ""
     store = DockerArtifactStore(
         "artifacts",
@@ -197,22 +186,6 @@ def _proved(
     return _Made(proved.endpoint, proved.ops)
 
 
-def _existing_bucket(settings: Settings) -> ArtifactEndpoint:
-    artifacts, there = settings.artifacts, settings.artifacts.existing
-    if there is None:
-        raise ValueError("artifacts.existing: missing, and the rules have let it pass")
-    return existing_artifacts(
-        "artifacts",
-        uri="/".join(("s3:/", artifacts.bucket, *([there.prefix] if there.prefix else []))),
-        endpoint_url=there.endpoint_url,
-        public_endpoint_url=there.endpoint_url,
-        region=there.region,
-        access_key=_typed(settings.artifacts_access_key),
-        secret_key=_typed(settings.artifacts_secret_key),
-        ca=read(ROOT, there.ca_file) if there.ca_file else None,
-    )
-
-
 def _server(
     settings: Settings,
     images: DockerImages,
@@ -240,24 +213,9 @@ def _server(
                 *access.hosts,
                 *([urls.host_of(access.public_url)] if access.public_url else []),
             ],
-            "workers": tracking.workers,
-            "pool_size": settings.database.pool_size,
-            "max_overflow": settings.database.max_overflow,
-            "memory_mb": tracking.memory_mb,
-            "cpus": tracking.cpus,
-            "auth": access.auth.value if access.auth.by_server else AuthMode.NONE.value,
-            "permissions": _permissions(settings),
+            **parts.server_args(settings),
         },
     )
-
-
-def _permissions(settings: Settings) -> Any:
-    permissions, oidc = settings.access.permissions, settings.access.oidc
-    chosen: dict[str, Any] = {"admin_groups": oidc.admin_groups if oidc else []}
-    if permissions is not None:
-        chosen["default"] = permissions.default.value
-        chosen["groups"] = {group: held.value for group, held in permissions.groups.items()}
-    return chosen
 
 
 def _proxy(
@@ -268,15 +226,11 @@ def _proxy(
         "network": network.network,
         "image": images.proxy,
         "tracking": server.endpoint,
-        "auth": access.auth.value,
-        "username": access.username,
-        "users": access.users,
+        **parts.door_args(settings),
         "bind": access.bind,
         "port": access.port,
-        "hosts": access.hosts,
         "public_url": access.public_url,
         "rate_limit": access.rate_limit,
-        "cache": access.cache,
         "multipart": settings.artifacts.multipart,
     }
     if network.shared is not None:
@@ -288,42 +242,10 @@ def _proxy(
             "certificate": read(ROOT, str(access.tls_certificate)),
             "key": pulumi.Output.secret(read(ROOT, str(access.tls_key))),
         }
-    if access.auth.by_provider and access.oidc is not None:
-        oidc = access.oidc
-        args["oidc_image"] = images.oidc
-        args["oidc"] = {
-            "issuer": oidc.issuer,
-            "client_id": oidc.client_id,
-            "client_secret": _typed(settings.oidc_client_secret),
-            "audiences": oidc.audiences,
-            "scopes": oidc.scopes,
-            "groups_claim": oidc.groups_claim,
-            "allowed_groups": oidc.allowed_groups,
-            "email_domains": oidc.email_domains,
-            **({"ca": read(ROOT, oidc.ca_file)} if oidc.ca_file else {}),
-        }
+    provider = parts.provider(settings)
+    if provider is not None:
+        args |= {"oidc_image": images.oidc, "oidc": provider}
     return DockerAuthProxy("proxy", args)
-
-
-def _typed(secret: SecretStr | None) -> pulumi.Output[str]:
-    """A secret of the stack's file; the rules have seen to it that it is there."""
-    if secret is None:
-        raise ValueError("a secret is missing, and the rules have let it pass")
-    return pulumi.Output.secret(secret.get_secret_value())
-
-
-def _export_logins(
-    settings: Settings, server: DockerTrackingServer, proxy: DockerAuthProxy
-) -> None:
-    access = settings.access
-    if access.auth is AuthMode.BASIC:
-        pulumi.export("username", access.username)
-        pulumi.export("password", proxy.password)
-        if access.users:
-            pulumi.export("users", proxy.passwords)
-    elif access.auth is AuthMode.MLFLOW:
-        pulumi.export("username", server.admin_username)
-        pulumi.export("password", server.admin_password)
 
 
 def _clients_store(endpoint: ArtifactEndpoint) -> dict[str, Any]:

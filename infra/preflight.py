@@ -12,12 +12,13 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 from requests import RequestException
 
-from models import Runtime, Settings, Store
+from models import Settings, Store
 from problems import NAMESPACE, Put, dotted
 from problems import Path as SettingPath
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.core import urls
 from rules.artifacts import published
+from sections import Runtime
 
 OLDEST_API = (1, 41)
 """Engine 20.10, the oldest that this release was tried on."""

@@ -180,6 +180,56 @@ class Rule(StrEnum):
     TLS_PAIR = "tls-pair", "The private key is not that of the certificate."
     TLS_DATES = "tls-dates", "The certificate is not valid today."
     TLS_HOST = "tls-host", "The certificate is not made for the public host."
+    AWS_ID = "aws-id", "An id or ARN of AWS has another form."
+    EMAIL = "email", "Who is to be told of alarms is no mail address."
+    STACK_NAME = "stack-name", "Another stack is not named as organization/project/stack."
+    KUBERNETES_NAME = "kubernetes-name", "The name of an object in the cluster has another form."
+    IMAGE = "image", "An image has no tag and no digest, or the tag `latest`."
+    BLOCK = "block", "A block of addresses is none."
+    INSTANCE_CLASS = "instance-class", "The class of the database is none of RDS's."
+    PROVIDER_URL = "provider-url", "An endpoint of the provider is no URL with https."
+    MAX_REPLICAS = "max-replicas", "Autoscaling would have fewer servers at most than at least."
+    CLASS_CONNECTIONS = (
+        "class-connections",
+        "RDS does not have so many connections in a database of this class.",
+    )
+    RDS_NAME = "rds-name", "RDS keeps the name of the database or of its user for itself."
+    AURORA = "aurora", "Aurora has no disk to be sized, and copies no automated backups."
+    RDS_PROXY = "rds-proxy", "RDS Proxy is not there, or not for this compute."
+    FARGATE_SIZE = "fargate-size", "Fargate has no task with so many CPUs or so much memory."
+    FARGATE_DISK = "fargate-disk", "Fargate has no task with so large a disk."
+    ZONES = "zones", "Availability zones are not two or three different ones of the region."
+    SAME_REGION = "same-region", "A copy for the loss of a region would lie in that region."
+    NAT = "nat", "An identity provider is asked, and no way to the Internet leads there."
+    NETWORK_BOTH = "network-both", "A network is described in two ways, or as new and as existing."
+    NETWORK_PARTS = "network-parts", "Of an existing network something is missing."
+    CERTIFICATE = (
+        "certificate",
+        "The front door has no certificate, none can be made, or several are given.",
+    )
+    LOGIN_ALB = "login-alb", "The load balancer cannot log these users in."
+    COGNITO_BOTH = "cognito-both", "A user pool and another provider are given."
+    CLIENTS_OPEN = "clients-open", "A load balancer inside the VPC is open to the whole Internet."
+    FIREWALL_UNUSED = "firewall-unused", "A rate for the firewall is given, and no firewall."
+    BUDGET = "budget", "A budget needs somebody to be told."
+    NOT_MADE = "not-made", "A setting of what the stack makes is given for what is there already."
+    BACKUP_NOTHING = "backup-nothing", "Nothing that holds data is made, so nothing is backed up."
+    BACKUP_TESTED = "backup-tested", "What is to be restored for a test is not backed up."
+    COMPUTE_UNUSED = "compute-unused", "A setting of the other `aws.compute`."
+    CLUSTER = "cluster", "The cluster is named in no way, or in two."
+    CLUSTER_NETWORK = "cluster-network", "The database for a cluster must be in the cluster's VPC."
+    CLUSTER_ACCESS = (
+        "cluster-access",
+        "Servers in a cluster would not get at the database or the bucket in AWS.",
+    )
+    WAY_IN = "way-in", "Neither an Ingress nor a Gateway leads to the stack, or both do."
+    WAY_SOURCE = "way-source", "Nothing says from where the Ingress sends requests."
+    IMAGE_MISSING = "image-missing", "The cluster needs an image that is in a registry."
+    IMAGE_DIGEST = "image-digest", "Tasks in AWS run images by their digest."
+    IMAGE_UNUSED = "image-unused", "An image is given that nothing runs."
+    IDENTITY = "identity", "A bucket without keys needs one identity of the pods."
+    CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
+    LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import rules
-from models import Runtime, Section, Settings
+from models import Settings
 from problems import NAMESPACE, Rule
+from sections import Runtime, Section
 from settings import fields, holds_secret, runtimes_of, section_of
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"

@@ -14,18 +14,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 import rules
+from cloud_models import Aws, Compute, Kubernetes, Size
 from models import (
     Access,
     Artifacts,
-    Aws,
-    Compute,
     Database,
     Images,
-    Kubernetes,
-    Runtime,
-    Section,
     Settings,
-    Size,
     Store,
     Tracking,
 )
@@ -46,6 +41,8 @@ from problems import (
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import stores
 from rules import files
+from sections import BUILT, Runtime, Section
+from sizes import sized
 
 __all__ = [
     "Access",
@@ -198,7 +195,7 @@ def _check(
     if found:
         return found, None
     try:
-        settings = Settings.model_validate(_filled(tree, auto_images))
+        settings = sized(Settings.model_validate(_filled(tree, auto_images)))
     except ValidationError as error:
         return [_problem(details, tree, secret) for details in error.errors()], None
     return rules.check(settings) or files.check(settings, root), settings
@@ -242,7 +239,7 @@ def _filled(tree: Mapping[str, Any], auto_images: Images) -> dict[str, Any]:
     artifacts = filled["artifacts"]
     if artifacts["store"] == Store.MINIO.value:
         artifacts.setdefault("bucket", stores.default_bucket(Store.MINIO.value))
-    if filled.get("images", Images.AUTO.value) == Images.AUTO.value and runtime is Runtime.DOCKER:
+    if filled.get("images", Images.AUTO.value) == Images.AUTO.value and runtime in BUILT:
         filled["images"] = auto_images.value
     return filled
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from problems import Rule
-from pulumi_mlflow.core import uris, urls
+from pulumi_mlflow.core import alb, aws_database, uris, urls
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -288,6 +288,12 @@ def _front_url(value: str) -> str:
     return _url(Rule.FRONT_URL, value, path=False, mend=f"https://{EXAMPLE_HOST}")
 
 
+def _https_url(value: str) -> str:
+    if alb.check_endpoint(value):
+        raise _refuse(Rule.PROVIDER_URL, "must be a URL with https://")
+    return _url(Rule.PROVIDER_URL, value, path=True, mend=EXAMPLE_ISSUER)
+
+
 def _issuer(value: str) -> str:
     url = _url(Rule.OIDC_ISSUER, value, path=True, mend=EXAMPLE_ISSUER)
     host = urlsplit(url).hostname or ""
@@ -351,6 +357,106 @@ def _flag(value: Any) -> Any:
     raise _refuse(Rule.WRONG_TYPE, "must be true or false")
 
 
+_AWS_ID = re.compile(r"(vpc|subnet|sg|vpce|pl)-[0-9a-f]{8,17}")
+_HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{5,31}")
+_CERTIFICATE = re.compile(
+    r"arn:aws[a-z-]*:(acm|iam):[a-z0-9-]*:\d{12}:(server-)?certificate/[\w/.-]+", re.ASCII
+)
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+_ZONE = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}[a-z]")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@([A-Za-z0-9-]+\.)+[A-Za-z]{2,63}", re.ASCII)
+_STACK = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
+_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # RFC 1123, names of objects
+_IMAGE = re.compile(
+    r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})", re.ASCII
+)
+
+
+def _aws_name(kind: str, value: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(value):
+        raise _refuse(Rule.AWS_ID, f"must be {kind}")
+    return value
+
+
+def _aws_id(value: str) -> str:
+    return _aws_name(
+        "an id of AWS, such as vpc-, subnet-, sg-, vpce- or pl-0a1b2c3d", value, _AWS_ID
+    )
+
+
+def _hosted_zone(value: str) -> str:
+    return _aws_name("the id of a hosted zone, such as Z0123456789ABCDEFGHIJ", value, _HOSTED_ZONE)
+
+
+def _certificate_arn(value: str) -> str:
+    return _aws_name("the ARN of a certificate, arn:aws:acm:…", value, _CERTIFICATE)
+
+
+def _role_arn(value: str) -> str:
+    return _aws_name("the ARN of a role, arn:aws:iam::…:role/…", value, _ROLE)
+
+
+def _user_pool(value: str) -> str:
+    try:
+        alb.cognito_issuer(value)
+    except ValueError:
+        raise _refuse(Rule.AWS_ID, "must be the ARN of a Cognito user pool") from None
+    return value
+
+
+def _zone(value: str) -> str:
+    return _aws_name("an availability zone, such as eu-central-1a", value, _ZONE)
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(value):
+        raise _refuse(Rule.EMAIL, "must be a mail address")
+    return value
+
+
+def _stack_name(value: str) -> str:
+    if not _STACK.fullmatch(value):
+        raise _refuse(
+            Rule.STACK_NAME,
+            "must be organization/project/stack (the organization is 'organization' in a backend of your own)",
+        )
+    return value
+
+
+def _kubernetes_name(value: str) -> str:
+    if not _SUBDOMAIN.fullmatch(value):
+        raise _refuse(Rule.KUBERNETES_NAME, "must be a-z, 0-9, - and ., as names of objects are")
+    return value
+
+
+def _image(value: str) -> str:
+    if not _IMAGE.fullmatch(value) or re.search(r":latest(@|$)", value):
+        raise _refuse(
+            Rule.IMAGE,
+            "must end in a tag that is not latest, or in a digest, or tomorrow it is another one",
+        )
+    return value
+
+
+def _block(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError:
+        raise _refuse(
+            Rule.BLOCK, "must be a block of IPv4 addresses, such as 203.0.113.0/24"
+        ) from None
+
+
+def _instance_class(value: str) -> str:
+    try:
+        aws_database.memory_mb(value)
+    except ValueError:
+        raise _refuse(
+            Rule.INSTANCE_CLASS, "must be a class of RDS, such as db.t4g.large or db.r7g.xlarge"
+        ) from None
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Secret = Annotated[SecretStr, BeforeValidator(_encrypted)]
@@ -383,3 +489,16 @@ PublicUrl = Annotated[Text, AfterValidator(_public_url)]
 Region = Annotated[Text, AfterValidator(_region)]
 ThisRelease = Annotated[Version, AfterValidator(_this_release)]
 VpcCidr = Annotated[Text, AfterValidator(_vpc_cidr)]
+AwsId = Annotated[Text, AfterValidator(_aws_id)]
+HostedZone = Annotated[Text, AfterValidator(_hosted_zone)]
+CertificateArn = Annotated[Text, AfterValidator(_certificate_arn)]
+RoleArn = Annotated[Text, AfterValidator(_role_arn)]
+UserPool = Annotated[Text, AfterValidator(_user_pool)]
+Zone = Annotated[Text, AfterValidator(_zone)]
+Email = Annotated[Text, AfterValidator(_email)]
+StackName = Annotated[Text, AfterValidator(_stack_name)]
+KubernetesName = Annotated[Text, AfterValidator(_kubernetes_name)]
+Image = Annotated[Text, AfterValidator(_image)]
+Block = Annotated[Text, AfterValidator(_block)]
+InstanceClass = Annotated[Text, AfterValidator(_instance_class)]
+HttpsUrl = Annotated[Text, AfterValidator(_https_url)]

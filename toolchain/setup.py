@@ -15,12 +15,13 @@ import contextlib
 import enum
 import json
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, maven, packages, programs
+from steps import engine, images, maven, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -44,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium")
+TOOLS = ("keycloak", "chromium", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -102,8 +103,29 @@ class Setup:
         """The environment as it is now; its PATH grows while set-up goes on."""
         return Environment(self.places, dict(os.environ))
 
-    def run(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+    def run(
+        self,
+        stack: str | None,
+        *,
+        docker: bool,
+        image_source: str | None,
+        accounts: bool = False,
+    ) -> None:
         """Run every step that is needed, in order."""
+        self.machine(stack, docker=docker, image_source=image_source)
+        if stack is None:
+            keep_salts_out_of_git(self.places)
+            return
+        if accounts and (missing := self.missing(stack)):
+            raise SetupError(
+                f"{stack} cannot be brought up or changed from here:\n  "
+                + "\n  ".join(missing)
+                + f"\nWhat it would be is shown by: make preview STACK={stack}"
+            )
+        ensure_stack(self.places, self.console, self.environment, stack)
+
+    def machine(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
+        """Get all programs; everything but the stack itself."""
         if stack is not None:
             stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
             docker = docker or wants_docker(self.places, stack)
@@ -118,10 +140,62 @@ class Setup:
             for name in self.ingredients(stack):
                 if build_images or name in NEVER_PULLED:
                     self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
+
+    def missing(self, stack: str) -> list[str]:
+        """Get the plugins of a stack in a cloud; say what is missing for using the real ones."""
+        settings = stack_settings(self.places, stack)
+        wanted = providers.packages_of(settings)
+        accounts = [providers.no_account(name, self.environment, settings) for name in wanted]
+        if found := [text for text in accounts if text]:
+            return found
+        for name in wanted:
+            plugin = self.plugin(name)
+            if choose_source(plugin) is Source.BUILD:
+                found.append(f"{plugin.name} is not installed, and {plugin.url} does not answer")
+            else:
+                self.obtain(plugin)
+        return found
+
+    def preview(self, stack: str | None, choice: str, words: list[str]) -> int:
+        """Run `pulumi preview`, on the test provider where the real ones cannot be used.
+
+        Args:
+            stack: its name.
+            choice: `auto`, `real` or `test`: which providers.
+            words: further arguments of Pulumi's.
+        """
         if stack is None:
-            keep_salts_out_of_git(self.places)
-        else:
-            ensure_stack(self.places, self.console, self.environment, stack)
+            raise SetupError("preview: of which stack? setup.py --stack prod preview")
+        words = words[1:] if words[:1] == ["--"] else words
+        command = ["pulumi", "preview", "-s", stack, *words]
+        # To stderr: with --json standard output is Pulumi's.
+        with contextlib.redirect_stdout(sys.stderr), only_one(self.places.cache / "setup.lock"):
+            self.machine(stack, docker=False, image_source=None)
+            if any(word.startswith("--policy-pack") for word in words):
+                self.obtain(self.policy())
+            settings = stack_settings(self.places, stack)
+            packages = providers.packages_of(settings)
+            why = {"test": ["it was asked for"], "real": []}.get(choice)
+            if why is None:
+                why = self.missing(stack) if packages else []
+            if not (packages and why):
+                ensure_stack(self.places, self.console, self.environment, stack)
+                env = self.environment.full()
+            else:
+                print(
+                    f"preview of {stack} with a test provider in place of {' and '.join(packages)}:"
+                    f" {'; '.join(why)}.\nAll is shown as new, and no cloud is asked: see"
+                    " toolchain/test_provider.",
+                    flush=True,
+                )
+                config, env = providers.trial(self.places, self.environment, stack, settings)
+                command += ["--config-file", str(config)]
+        if not (packages and why):
+            return subprocess.run(command, env=env, cwd=self.places.root, check=False).returncode
+        with providers.stand_in(self.places, env, packages) as attached:
+            return subprocess.run(
+                command, env=attached, cwd=self.places.root, check=False
+            ).returncode
 
     def obtain(self, wanted: Prerequisite) -> None:
         """Get one prerequisite from where `choose_source` says; a failed download is built."""
@@ -172,6 +246,17 @@ class Setup:
         programs.make_venv(self.places, self.console, self.uv_program())
         self.console.note(f"done in {time.monotonic() - started:.0f} s")
 
+    def policy(self) -> Prerequisite:
+        """Describe the environment of the policy pack."""
+        return Prerequisite(
+            name="Python environment of the policy pack",
+            here=lambda: programs.policy_ready(self.places),
+            build=lambda: programs.make_policy_venv(self.places, self.console, self.uv_program()),
+            verb="venv",
+            takes="5 s",
+            by_hand="",
+        )
+
     def go_program(self) -> str:
         """Return the Go to build with; looked for only when something is built."""
         own = programs.own_go(self.places)
@@ -212,6 +297,21 @@ class Setup:
             ),
             takes="5 min from its Go modules",
             by_hand=f"Install it by hand: pulumi plugin install resource docker {version}",
+        )
+
+    def plugin(self, package: str) -> Prerequisite:
+        """Describe a plugin that can be downloaded only."""
+        version = providers.version_of(self.places, package)
+        return Prerequisite(
+            name=f"Pulumi's plugin {package} {version}",
+            here=lambda: providers.plugin_ready(self.environment, package, version),
+            url=providers.plugin_url(package, version),
+            download=lambda: providers.install_plugin(
+                self.console, self.environment, package, version
+            ),
+            build=lambda: _cannot_be_built(package, version),
+            takes="",
+            by_hand=f"Install it by hand: pulumi plugin install resource {package} {version}",
         )
 
     def docker_engine(self) -> Prerequisite:
@@ -287,6 +387,9 @@ class Setup:
         if name == "chromium":
             self.obtain(self.chromium())
             return Path(packages.on_path(*_CHROMIUM) or _CHROMIUM[0])
+        if name == "policy":
+            self.obtain(self.policy())
+            return self.places.policy_venv
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
@@ -343,6 +446,10 @@ class Setup:
         return source
 
 
+def _cannot_be_built(package: str, version: str) -> None:
+    raise SetupError(f"Pulumi's plugin {package} {version} cannot be built here.")
+
+
 def eval_line() -> str:
     """Write the one line that makes plain `pulumi` commands work in a shell."""
     script = Path(__file__).resolve()
@@ -360,10 +467,18 @@ def arguments() -> argparse.Namespace:
         "--images", choices=("registry", "build"), help="change where this clone's images come from"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing where all is in place")
-    commands = parser.add_subparsers(dest="command", metavar="{env,run,engine,tool}")
+    parser.add_argument(
+        "--accounts", action="store_true", help="fail where the stack's cloud cannot be reached"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="{env,run,preview,engine,tool}")
     commands.add_parser("env", help="print the environment as lines for eval")
     run = commands.add_parser("run", help="run a program in that environment: run -- CMD...")
     run.add_argument("program", nargs=argparse.REMAINDER)
+    preview = commands.add_parser(
+        "preview", help="run pulumi preview, without an account on a test provider"
+    )
+    preview.add_argument("--providers", choices=("auto", "real", "test"), default="auto")
+    preview.add_argument("words", nargs=argparse.REMAINDER, help="further arguments of Pulumi's")
     docker = commands.add_parser("engine", help="the Docker engine that set-up may start")
     docker.add_argument("what", choices=("start", "stop", "status"))
     tool = commands.add_parser("tool", help="get a program that some tests want, print its path")
@@ -403,22 +518,36 @@ def tool_command(setup: Setup, name: str) -> int:
     return 0
 
 
+def command(setup: Setup, options: argparse.Namespace) -> int:
+    """Run another command than set-up itself; returns the exit code."""
+    if options.command == "env":
+        print(setup.environment.shell())
+        return 0
+    if options.command == "run":
+        return run_program(setup.environment, options.program)
+    stop_on_sigterm()
+    if options.command == "preview":
+        return setup.preview(options.stack, options.providers, options.words)
+    run = {"engine": engine_command, "tool": tool_command}[options.command]
+    return run(setup, options.what)
+
+
 def main() -> int:
     """Run the command that was asked for."""
     options = arguments()
     places = Places.of(dict(os.environ))
     setup = Setup(places, Console(places.logs, quiet=options.quiet))
     try:
-        if options.command == "env":
-            print(setup.environment.shell())
-            return 0
-        if options.command == "run":
-            return run_program(setup.environment, options.program)
+        if options.command:
+            return command(setup, options)
         stop_on_sigterm()
-        if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
-            return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
-            setup.run(options.stack, docker=options.docker, image_source=options.images)
+            setup.run(
+                options.stack,
+                docker=options.docker,
+                image_source=options.images,
+                accounts=options.accounts,
+            )
         if not options.quiet:
             print(f"\nFor plain pulumi commands in this shell:\n\n    {eval_line()}\n")
     except SetupError as error:

@@ -4,10 +4,11 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from models import FrontTls, Runtime, Settings
+from models import FrontTls, Settings
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import urls
+from sections import Runtime
 from values import EXAMPLE_HOST, EXAMPLE_ISSUER
 
 _OPEN_ISSUERS = {

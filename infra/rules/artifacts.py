@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from models import ArtifactMode, Encryption, Runtime, Settings, Store
+from models import ArtifactMode, Encryption, Settings, Store
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.core import stores, urls
+from sections import Runtime
 
 from .database import HOST_OF_CONTAINERS
 

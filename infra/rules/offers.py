@@ -2,9 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from models import Images, Runtime, Settings, Store
+from models import Images, Settings, Store
 from problems import Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import AuthMode, Engine
+from sections import Runtime
+
+_CLOUD_LOGINS = (
+    AuthMode.OIDC.value,
+    AuthMode.OIDC_MLFLOW.value,
+    AuthMode.MLFLOW.value,
+    AuthMode.BASIC.value,
+)
 
 OFFERED: Mapping[Path, Mapping[Runtime, tuple[str, ...]]] = {
     ("database", "engine"): {
@@ -29,7 +37,7 @@ OFFERED: Mapping[Path, Mapping[Runtime, tuple[str, ...]]] = {
             Store.AZURE.value,
         ),
         Runtime.AWS: (Store.S3.value,),
-        Runtime.KUBERNETES: (Store.S3.value, Store.VERSITYGW.value),
+        Runtime.KUBERNETES: (Store.S3.value, Store.VERSITYGW.value, Store.MINIO.value),
     },
     ("access", "auth"): {
         Runtime.LOCAL: (AuthMode.NONE.value,),
@@ -40,8 +48,8 @@ OFFERED: Mapping[Path, Mapping[Runtime, tuple[str, ...]]] = {
             AuthMode.MLFLOW.value,
             AuthMode.OIDC_MLFLOW.value,
         ),
-        Runtime.AWS: (AuthMode.OIDC.value, AuthMode.MLFLOW.value, AuthMode.BASIC.value),
-        Runtime.KUBERNETES: (AuthMode.OIDC.value, AuthMode.MLFLOW.value, AuthMode.BASIC.value),
+        Runtime.AWS: _CLOUD_LOGINS,
+        Runtime.KUBERNETES: _CLOUD_LOGINS,
     },
 }
 """The first of each is its default."""
@@ -98,7 +106,11 @@ def _database_version(settings: Settings) -> Iterator[Problem]:
             f'(got "{version}")',
             Put(path, VERSIONS[engine][0]),
         )
-    elif settings.images is Images.BUILD and version != BUILD_VERSIONS[engine]:
+    elif (
+        settings.images is Images.BUILD
+        and settings.runtime is Runtime.DOCKER
+        and version != BUILD_VERSIONS[engine]
+    ):
         yield Problem(
             Rule.BUILD_VERSION,
             path,

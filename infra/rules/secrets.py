@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from models import Runtime, Settings, Store
+from models import Settings, Store
 from problems import Drop, Encrypt, Problem, Rule
 from pulumi_mlflow.contracts import Engine
+from sections import Runtime
 
 
 def _needed(settings: Settings) -> dict[str, str]:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from models import Runtime, Settings
+from models import Settings
 from problems import Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import budgets
+from sections import Runtime
 
 _MOST_CONNECTIONS = 1000
 """PostgreSQL starts a process per connection: above this the mend is fewer connections, not more of them."""

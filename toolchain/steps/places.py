@@ -44,6 +44,16 @@ class Places:
         return self.root / ".venv"
 
     @property
+    def policy_venv(self) -> Path:
+        """The policy pack's own Python environment; PulumiPolicy.yaml names it."""
+        return self.policy_lock.parent / ".venv"
+
+    @property
+    def policy_lock(self) -> Path:
+        """What the policy pack's environment holds."""
+        return self.root / "policy" / "requirements.lock"
+
+    @property
     def state(self) -> Path:
         """What this clone must not lose; mode 0700, never in git."""
         return self.root / ".state"

@@ -105,27 +105,52 @@ def venv_key(places: Places) -> str:
 
 def venv_ready(places: Places) -> bool:
     """Tell whether the venv holds what the lock says and its Python still runs."""
-    stamp = places.venv / ".pulumi-mlflow"
-    if not stamp.exists() or stamp.read_text() != venv_key(places):
-        return False
-    return os.access(places.venv / "bin" / "python", os.X_OK)
+    return _ready(places.venv, venv_key(places))
 
 
 def make_venv(places: Places, console: Console, uv: str) -> None:
     """Bring the venv to exactly what requirements.lock pins, plus our own package, editable."""
-    key = venv_key(places)
-    stamp = places.venv / ".pulumi-mlflow"
+    with _stamped(places.venv, venv_key(places)):
+        _sync(console, uv, places.venv, places.root / "requirements.lock")
+        target = ["--python", str(places.venv / "bin" / "python")]
+        own = [uv, "pip", "install", *target, "--no-deps", "--editable", "."]
+        console.run(own, log="venv", cwd=places.root)
+
+
+def policy_ready(places: Places) -> bool:
+    """Tell whether the policy pack's own venv holds what its lock says."""
+    return _ready(places.policy_venv, digest(places.policy_lock))
+
+
+def make_policy_venv(places: Places, console: Console, uv: str) -> None:
+    """Bring the policy pack's own venv to what its lock pins: its SDK wants an older protobuf than ours."""
+    with _stamped(places.policy_venv, digest(places.policy_lock)):
+        _sync(console, uv, places.policy_venv, places.policy_lock)
+
+
+def _ready(venv: Path, key: str) -> bool:
+    stamp = venv / ".pulumi-mlflow"
+    if not stamp.exists() or stamp.read_text() != key:
+        return False
+    return os.access(venv / "bin" / "python", os.X_OK)
+
+
+@contextmanager
+def _stamped(venv: Path, key: str) -> Iterator[None]:
+    """Count a venv as made only when all went well."""
+    stamp = venv / ".pulumi-mlflow"
     stamp.unlink(missing_ok=True)
-    python = places.venv / "bin" / "python"
-    if capture([python, "--version"]).returncode != 0:
-        console.run([uv, "venv", "--clear", "--python", base_python(), places.venv], log="venv")
-    target = ["--python", str(python)]
-    lock = places.root / "requirements.lock"
-    sync: list[str | Path] = [uv, "pip", "sync", *target, "--require-hashes", lock]
-    console.run(sync, log="venv", cwd=places.root)
-    own = [uv, "pip", "install", *target, "--no-deps", "--editable", "."]
-    console.run(own, log="venv", cwd=places.root)
+    yield
     stamp.write_text(key)
+
+
+def _sync(console: Console, uv: str, venv: Path, lock: Path) -> None:
+    """Bring a venv to exactly what a lock pins."""
+    python = venv / "bin" / "python"
+    if capture([python, "--version"]).returncode != 0:
+        console.run([uv, "venv", "--clear", "--python", base_python(), venv], log="venv")
+    sync: list[str | Path] = [uv, "pip", "sync", "--python", python, "--require-hashes", lock]
+    console.run(sync, log="venv", cwd=lock.parent)
 
 
 # ---------------------------------------------------------------- Go

@@ -14,7 +14,7 @@ from ..contracts import (
     TrackingEndpoint,
     require_reach,
 )
-from ..core import auth, budgets, ecs, iam, naming, server, stores, uris, urls
+from ..core import auth, budgets, ecs, iam, naming, server, stores, urls
 from ..core.aws_image import check_reference
 from ..core.files import FILES_PATH
 from ..core.server_image import BOOT, MAKE_USER, MODULES, PORT, SCRATCH, UID
@@ -338,7 +338,7 @@ class AwsTrackingServer(AwsTaskComponent):
             uri=artifacts["uri"],
             region=artifacts.get("region", region),
             key=artifacts.get("kms_key", ""),
-        ).apply(lambda known: _artifact_policy(known["uri"], known["region"], known["key"]))
+        ).apply(lambda known: iam.store_access(known["uri"], known["region"], known["key"]))
         return self._role_of_tasks("server", group, region, policy)
 
     def _migrate(
@@ -583,13 +583,3 @@ def _scratch_mb(args: AwsTrackingServerArgs) -> int:
         return given
     mode, multipart = args.get("artifact_mode", "proxied"), args.get("multipart", False)
     return endpoints.scratch_mb(args["artifacts"], mode, multipart=multipart)
-
-
-def _artifact_policy(uri: str, region: str, key: str) -> str:
-    """What the server may do with its store. A store of another kind has keys of its own, and no policy of AWS's."""
-    scheme, _, rest = uri.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or uris.check_bucket(bucket):
-        # A role must have some policy to be attached; this one is for nothing.
-        return iam.document([iam.deny("Nothing", ["s3:GetObject"], ["*"])])
-    return iam.document(iam.artifact_access(bucket, prefix, region, key))

@@ -72,6 +72,15 @@ def memory_mb(instance_class: str) -> int:
     )
 
 
+def default_connections(instance_class: str) -> int:
+    """Connections that a class accepts where its parameter group names no number, and the most that we give it.
+
+    Args:
+        instance_class: such as `db.t4g.medium`.
+    """
+    return min(5000, memory_mb(instance_class) * _MIB // _CONNECTION_BYTES)
+
+
 def check_connections(instance_class: str, max_connections: int) -> str | None:
     """Why a class cannot have so many connections, or None.
 
@@ -79,7 +88,7 @@ def check_connections(instance_class: str, max_connections: int) -> str | None:
         instance_class: such as `db.t4g.medium`.
         max_connections: connections that it should accept.
     """
-    most = min(5000, memory_mb(instance_class) * _MIB // _CONNECTION_BYTES)
+    most = default_connections(instance_class)
     if max_connections <= most:
         return None
     return (

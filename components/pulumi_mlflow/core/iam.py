@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import uris
+
 VERSION = "2012-10-17"
 """Of the policy language: the current one."""
 
@@ -138,6 +140,23 @@ def trust(service: str, conditions: Mapping[str, Any] | None = None) -> str:
     )
 
 
+def pod_trust() -> str:
+    """Who may take on the role of pods: EKS Pod Identity, which tags the session with cluster and service account.
+
+    https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
+    """
+    return document(
+        [
+            allow(
+                "Assume",
+                ["sts:AssumeRole", "sts:TagSession"],
+                [],
+                principal={"Service": "pods.eks.amazonaws.com"},
+            )
+        ]
+    )
+
+
 def task_trust(region: str, account: str) -> str:
     """Who may take on the role of a task: ECS, for tasks of this account and region.
 
@@ -246,6 +265,22 @@ def log_bucket_policy(bucket: str, region: str, source: str, account: str) -> st
             ),
         ]
     )
+
+
+def store_access(uri: str, region: str, kms_key: str) -> str:
+    """What a server may do with its store. A store of another kind has keys of its own, and no policy of AWS's.
+
+    Args:
+        uri: of the artifacts.
+        region: where the bucket is.
+        kms_key: ARN of the key that objects are encrypted with; empty with S3's own keys.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "s3" or uris.check_bucket(bucket):
+        # A role must have some policy to be attached; this one is for nothing.
+        return document([deny("Nothing", ["s3:GetObject"], ["*"])])
+    return document(artifact_access(bucket, prefix, region, kms_key))
 
 
 def artifact_access(

@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from ..core import costs
 from . import containers, local, state
+from . import cost as cost_module
 from . import down as down_module
 from . import dump as dump_module
 from . import env as env_module
@@ -129,6 +131,24 @@ def verify(
     _print_outcomes(outcomes, Text(door.tracking_uri))
     if not verify_module.succeeded(outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    plan: Annotated[Path, typer.Option("--plan", help="What `pulumi preview --json` printed.")],
+    prices: Annotated[
+        Path, typer.Option("--prices", help="Another table, such as one of your region.")
+    ] = cost_module.PRICES,
+    assume: Annotated[
+        list[str] | None, typer.Option("--assume", help="Such as artifacts_gb=500.")
+    ] = None,
+) -> None:
+    """Estimate what a plan costs a month at AWS, beside the managed service."""
+    table = cost_module.load_prices(prices, assume or ())
+    found = cost_module.load_plan(plan)
+    before, after = costs.bill(found.before, table), costs.bill(found.after, table)
+    for line in cost_module.report(before, after, table):
+        typer.echo(line)
 
 
 @app.command()

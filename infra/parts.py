@@ -1,0 +1,155 @@
+"""What stacks of several runtimes make of the settings in the same way: arguments, things that exist, exports."""
+
+from typing import Any, Protocol
+
+import pulumi
+from pydantic import SecretStr
+
+from models import Settings
+from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
+from pulumi_mlflow.core import uris
+from pulumi_mlflow.existing import existing_artifacts, existing_database
+from rules.files import read
+from settings import ROOT
+
+
+class Server(Protocol):
+    """A tracking server, whichever runtime's."""
+
+    admin_username: str
+    admin_password: pulumi.Output[str]
+
+
+class Door(Protocol):
+    """A front door, whichever runtime's."""
+
+    password: pulumi.Output[str]
+    passwords: pulumi.Output[dict[str, str]]
+
+
+def typed(secret: SecretStr | None) -> pulumi.Output[str]:
+    """A secret of the stack's file; the rules have seen to it that it is there."""
+    if secret is None:
+        raise ValueError("a secret is missing, and the rules have let it pass")
+    return pulumi.Output.secret(secret.get_secret_value())
+
+
+def text(name: str | None) -> str | None:
+    """What is in a file that a setting names; None where it names none."""
+    return read(ROOT, name) if name else None
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Arguments without those that are None: a component has a default of its own for these."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def database_there(
+    settings: Settings, opts: pulumi.ResourceOptions | None = None
+) -> DatabaseEndpoint | None:
+    """The database that others run, or None where this stack makes one."""
+    database = settings.database
+    there = database.existing
+    if there is None:
+        return None
+    return existing_database(
+        "database",
+        engine=database.engine.value,
+        host=there.host,
+        port=there.port,
+        database=database.name,
+        username=database.username,
+        password=typed(settings.database_password),
+        tls_mode=there.tls_mode.value,
+        ca=text(there.ca_file),
+        opts=opts,
+    )
+
+
+def bucket_there(
+    settings: Settings, opts: pulumi.ResourceOptions | None = None
+) -> ArtifactEndpoint:
+    """The bucket that others made: by keys, or without them by the identity of who runs the server."""
+    artifacts, there = settings.artifacts, settings.artifacts.existing
+    if there is None:
+        raise ValueError("artifacts.existing: missing, and the rules have let it pass")
+    keys = {
+        "access_key": settings.artifacts_access_key,
+        "secret_key": settings.artifacts_secret_key,
+    }
+    return existing_artifacts(
+        "artifacts",
+        uri=uris.artifact_uri("s3", artifacts.bucket, there.prefix),
+        endpoint_url=there.endpoint_url,
+        public_endpoint_url=there.endpoint_url,
+        region=there.region,
+        ca=text(there.ca_file),
+        opts=opts,
+        **{key: typed(secret) for key, secret in keys.items() if secret is not None},
+    )
+
+
+def server_args(settings: Settings) -> dict[str, Any]:
+    """Arguments that a tracking server takes in every runtime."""
+    tracking, database, auth = settings.tracking, settings.database, settings.access.auth
+    return {
+        "workers": tracking.workers,
+        "pool_size": database.pool_size,
+        "max_overflow": database.max_overflow,
+        "memory_mb": tracking.memory_mb,
+        "cpus": tracking.cpus,
+        "auth": auth.value if auth.by_server else AuthMode.NONE.value,
+        "permissions": _permissions(settings),
+    }
+
+
+def _permissions(settings: Settings) -> dict[str, Any]:
+    permissions, oidc = settings.access.permissions, settings.access.oidc
+    chosen: dict[str, Any] = {"admin_groups": oidc.admin_groups if oidc else []}
+    if permissions is not None:
+        chosen["default"] = permissions.default.value
+        chosen["groups"] = {group: held.value for group, held in permissions.groups.items()}
+    return chosen
+
+
+def door_args(settings: Settings) -> dict[str, Any]:
+    """Arguments that a front door takes in every runtime."""
+    access = settings.access
+    return {
+        "auth": access.auth.value,
+        "username": access.username,
+        "users": access.users,
+        "hosts": access.hosts,
+        "cache": access.cache,
+    }
+
+
+def provider(settings: Settings) -> dict[str, Any] | None:
+    """The identity provider that logs users in, or None."""
+    oidc = settings.access.oidc
+    if oidc is None or not settings.access.auth.by_provider:
+        return None
+    return {
+        "issuer": oidc.issuer,
+        "client_id": oidc.client_id,
+        "client_secret": typed(settings.oidc_client_secret),
+        "audiences": oidc.audiences,
+        "scopes": oidc.scopes,
+        "groups_claim": oidc.groups_claim,
+        "allowed_groups": oidc.allowed_groups,
+        "email_domains": oidc.email_domains,
+        **given(ca=text(oidc.ca_file)),
+    }
+
+
+def export_logins(settings: Settings, server: Server, door: Door) -> None:
+    """Export what a person or a program logs in with."""
+    access = settings.access
+    if access.auth is AuthMode.BASIC:
+        pulumi.export("username", access.username)
+        pulumi.export("password", door.password)
+        if access.users:
+            pulumi.export("users", door.passwords)
+    elif access.auth is AuthMode.MLFLOW:
+        pulumi.export("username", server.admin_username)
+        pulumi.export("password", server.admin_password)
