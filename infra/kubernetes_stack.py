@@ -104,8 +104,8 @@ def identity(settings: Settings) -> dict[str, Any] | None:
     return parts.given(
         role_arn=wanted.role_arn,
         pod_identity=wanted.pod_identity or None,
-        annotations=wanted.annotations,
-        pod_labels=wanted.pod_labels,
+        annotations=wanted.annotations or None,
+        pod_labels=wanted.pod_labels or None,
     )
 
 

@@ -19,9 +19,7 @@ from ..guard import DataGuard
 from .common import AwsComponent
 from .network import AwsNetworkPlace
 
-ADMIN = "mlflow_admin"
-"""Name of the administrator: `admin` and `postgres` are reserved by one engine or the other. Another name would replace
-the database."""
+ADMIN = aws_database.ADMIN
 
 _LOGS = {"postgresql": ["postgresql", "upgrade"], "mysql": ["error", "slowquery"]}
 """Logs that go to CloudWatch, by what the engine speaks."""
