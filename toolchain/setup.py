@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, maven, packages, programs
+from steps import engine, images, kubernetes, maven, packages, programs
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -44,7 +44,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium")
+TOOLS = ("keycloak", "chromium", "kube-apiserver")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -287,9 +287,21 @@ class Setup:
         if name == "chromium":
             self.obtain(self.chromium())
             return Path(packages.on_path(*_CHROMIUM) or _CHROMIUM[0])
+        if name == "kube-apiserver":
+            self.obtain(self.kube_apiserver())
+            return self.places.kube_apiserver
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
+
+    def has_tool(self, name: str) -> bool:
+        """Tell whether one of `TOOLS` could be had at once."""
+        wanted = {
+            "chromium": [self.chromium()],
+            "kube-apiserver": [self.kube_apiserver()],
+            "keycloak": [self.java(), self.keycloak()],
+        }
+        return all(one.here() for one in wanted[name])
 
     def chromium(self) -> Prerequisite:
         """Describe the browser that tests drive."""
@@ -302,6 +314,17 @@ class Setup:
             verb="install",
             takes="40 s, by apt",
             by_hand="",
+        )
+
+    def kube_apiserver(self) -> Prerequisite:
+        """Describe Kubernetes' API server with its etcd."""
+        version = VERSIONS["kube-apiserver"]
+        return Prerequisite(
+            name=f"Kubernetes' API server {version}",
+            here=lambda: kubernetes.apiserver_ready(self.places),
+            build=lambda: kubernetes.build_apiserver(self.places, self.console, self.go_program()),
+            takes="8 min from its Go modules",
+            by_hand="Only tests want it.",
         )
 
     def java(self) -> Prerequisite:
@@ -368,6 +391,7 @@ def arguments() -> argparse.Namespace:
     docker.add_argument("what", choices=("start", "stop", "status"))
     tool = commands.add_parser("tool", help="get a program that some tests want, print its path")
     tool.add_argument("what", choices=TOOLS)
+    tool.add_argument("--here", action="store_true", help="only if it is there: exit code 1 if not")
     return parser.parse_args()
 
 
@@ -403,6 +427,11 @@ def tool_command(setup: Setup, name: str) -> int:
     return 0
 
 
+def tool_if_here(setup: Setup, name: str) -> int:
+    """Do the same where that takes no time, and nothing elsewhere."""
+    return tool_command(setup, name) if setup.has_tool(name) else 1
+
+
 def main() -> int:
     """Run the command that was asked for."""
     options = arguments()
@@ -415,7 +444,8 @@ def main() -> int:
         if options.command == "run":
             return run_program(setup.environment, options.program)
         stop_on_sigterm()
-        if command := {"engine": engine_command, "tool": tool_command}.get(options.command):
+        tool = tool_if_here if getattr(options, "here", False) else tool_command
+        if command := {"engine": engine_command, "tool": tool}.get(options.command):
             return command(setup, options.what)
         with only_one(places.cache / "setup.lock"):
             setup.run(options.stack, docker=options.docker, image_source=options.images)
