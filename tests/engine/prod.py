@@ -97,10 +97,18 @@ def at(done, what, name):
 
 
 @contextmanager
-def brought_up(folder, tree, packages):
+def brought_up(folder, tree, packages, **variables):
+    """A stack of these settings.
+
+    Args:
+        folder: an empty one, for project, state and log.
+        tree: its settings.
+        packages: of Pulumi, that the test provider stands in for.
+        variables: of the test provider.
+    """
     log = folder / "log"
     log.touch()
-    environment = {**toolchain_environment(), "PYTHONPATH": str(ROOT / "components")}
+    environment = {**toolchain_environment(), "PYTHONPATH": str(ROOT / "components"), **variables}
     places = Places(ROOT, Path(environment["PULUMI_MLFLOW_CACHE"]))
     with (
         FakeAws(log) as fake,

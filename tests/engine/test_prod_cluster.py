@@ -51,10 +51,6 @@ def test_another_image_has_another_migration_first_and_touches_no_data(prod):
     assert not [line for line in done if line["type"] in STATEFUL]
 
 
-def test_wrong_settings_register_nothing(prod):
-    checks.registers_nothing_of_wrong_settings(prod)
-
-
 def test_what_holds_data_is_destroyed_only_once_it_is_unprotected(prod):
     """The last one: nothing is left."""
     checks.keeps_its_data(prod)
