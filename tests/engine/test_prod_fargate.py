@@ -4,13 +4,19 @@ import pytest
 from tests.engine import prod as checks
 from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
 from tests.stacks.cloud import AWS, merged
+from tests.support import ROOT
 
 pytestmark = pytest.mark.engine
+
+REPLACES = ROOT / "docs" / "replaces.json"
+"""What AWS's own provider replaces, by its source."""
 
 
 @pytest.fixture(scope="module")
 def prod(tmp_path_factory):
-    with brought_up(tmp_path_factory.mktemp("fargate"), merged(AWS, DATABASE), ["aws"]) as found:
+    folder = tmp_path_factory.mktemp("fargate")
+    variables = {"PULUMI_MLFLOW_REPLACES": str(REPLACES)} if REPLACES.exists() else {}
+    with brought_up(folder, merged(AWS, DATABASE), ["aws"], **variables) as found:
         yield found
 
 
@@ -38,8 +44,9 @@ def test_no_secret_is_plain_in_the_state_or_in_what_was_said(prod):
 
 
 def test_a_failed_migration_stops_the_rollout_and_the_next_up_goes_on(prod):
+    """Of another image and a larger size: what holds data is changed where it is."""
     image = f"registry.corp.example/mlflow@sha256:{'e' * 64}"
-    with prod.settings({"registry": {"server": image}}):
+    with prod.settings({"registry": {"server": image}, "size": "M"}):
         prod.fake.exit_code = 1
         with prod.doing() as done:
             said = prod.up(ok=False)
@@ -53,7 +60,8 @@ def test_a_failed_migration_stops_the_rollout_and_the_next_up_goes_on(prod):
     assert at(both, "create", "tracking-server-task") < rollout
     assert at(both, "create", "tracking-migration-task") < rollout
     assert len(done) + at(healed, "run", "tracking-migration") < rollout
-    assert not [line for line in both if line["type"] in STATEFUL]
+    changed = {(line["what"], line["type"]) for line in both if line["type"] in STATEFUL}
+    assert changed == {("update", "aws:rds/instance:Instance")}
 
 
 def test_another_bucket_is_refused_and_none_is_touched(prod):

@@ -96,6 +96,14 @@ def test_a_table_says_what_is_replaced():
     assert diff(one, VPC, olds, {"tags": {"place": "b", "x": 1}})[1] == ["tags"]
 
 
+def test_the_table_may_be_that_of_the_docs(tmp_path):
+    (tmp_path / "table").write_text(json.dumps({VPC: {"replaces": ["cidrBlock"], "source": "x"}}))
+    told = provider.replace_table(str(tmp_path / "table"))
+    assert told[VPC] == ["cidrBlock"]
+    assert told["aws:s3/bucket:Bucket"] == ["bucket"]
+    assert provider.replace_table(None) == aws.REPLACED
+
+
 def job(name="one", **spec):
     metadata = {"name": name, "namespace": "x"}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
