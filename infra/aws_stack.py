@@ -358,12 +358,11 @@ def _cluster(
         namespace,
         kubernetes_stack.Needs(
             database=_by_administrator(data),
-            artifacts=data.artifacts,
+            artifacts=access.artifacts,
             images={key: image.reference for key, image in images.items()},
             also_in=[place["place"]],
             vault=_vault(chosen.secret_store, data),
             identity=identity,
-            after=access.granted,
         ),
         opts,
     )
