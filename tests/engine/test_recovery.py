@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.kms.models import kms_backends
 from moto.server import ThreadedMotoServer
 from tests.support import ROOT, free_port, toolchain_environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 PROGRAM = Path(__file__).parent / "recovery_program"
+RUNBOOK = ROOT / "docs" / "runbooks" / "lost-key.md"
 REGION = "eu-central-1"
 
 
@@ -70,6 +74,13 @@ class Project:
     def password(self):
         return self.run("stack", "output", "password", "--show-secrets").strip()
 
+    def adopt(self, copy):
+        """The runbook's program, and the import."""
+        [program] = re.findall(r"<<'PY'\n(.*?)^PY$", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL)
+        command = [sys.executable, "-c", program, "test", copy]
+        subprocess.run(command, cwd=self.folder, check=True)
+        self.run("stack", "import", "--file", copy)
+
     def forget(self, *keys):
         """Takes what belongs to the old key out of the stack's file."""
         content = yaml.safe_load(self.file.read_text())
@@ -91,7 +102,7 @@ def test_a_copy_of_the_state_opens_without_the_lost_passphrase(project):
     project.new_backend("state-2")
     project.forget("encryptionsalt")
     project.run("stack", "init", "test")
-    project.run("stack", "import", "--file", "copy.json")
+    project.adopt("copy.json")
     assert project.password() == password
     assert (
         password not in (project.folder / "state-2/.pulumi/stacks/recovery/test.json").read_text()
@@ -111,9 +122,8 @@ def test_a_lost_state_comes_back_from_a_copy_and_refresh(project):
     project.new_backend("state-2")
     project.run("stack", "init", "test")
     project.run("stack", "import", "--file", "copy.json")
-    said = project.run("refresh", "--yes", "--skip-preview")
-    assert "1 updated" in said
-    assert project.run("stack", "output", "content").strip() == "changed by hand since"
+    project.run("refresh", "--yes", "--skip-preview")
+    assert "changed by hand since" in project.run("stack", "export")
     assert "1 updated" in project.up()
     assert (project.folder / "thing").read_text() == "as we want it"
     assert project.password() == password, "another secret than the data was made with"
@@ -154,16 +164,18 @@ def test_a_key_of_kms_that_is_gone(project, kms):
     assert (providers["type"], password in state.read_text()) == ("cloud", False)
     project.run("stack", "export", "--show-secrets", "--file", "copy.json")
 
-    kms.disable_key(KeyId=first)
+    # As one that is disabled, or waits for its deletion: moto's decrypts all the same.
+    keys = kms_backends[DEFAULT_ACCOUNT_ID][REGION].keys
+    held = keys.pop(first)
     project.run("stack", "output", "password", "--show-secrets", ok=False)
-    kms.enable_key(KeyId=first)
+    keys[first] = held
     assert project.password() == password
 
-    kms.schedule_key_deletion(KeyId=first, PendingWindowInDays=7)
-    project.run("stack", "output", "password", "--show-secrets", ok=False)
+    del keys[first]
+    project.run("preview", ok=False)
     project.new_backend("state-2")
     project.forget("secretsprovider", "encryptedkey")
     project.run("stack", "init", "test", "--secrets-provider", provider(second))
-    project.run("stack", "import", "--file", "copy.json")
+    project.adopt("copy.json")
     assert project.password() == password
     project.run("preview", "--expect-no-changes")
