@@ -10,11 +10,9 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 import yaml
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.kms.models import kms_backends
-from moto.server import ThreadedMotoServer
-from tests.support import ROOT, free_port, toolchain_environment
+from tests.support import ROOT, free_port, toolchain_environment, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -131,23 +129,39 @@ def test_a_lost_state_comes_back_from_a_copy_and_refresh(project):
 
 @pytest.fixture
 def kms(project):
-    """A KMS on this machine, and a key of it."""
-    port = free_port()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
-    server.start()
-    url = f"http://127.0.0.1:{port}"
+    """A KMS on this machine, in a process of its own."""
+    url = f"http://127.0.0.1:{free_port()}"
     login = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     project.environment |= {**login, "AWS_REGION": REGION, "AWS_ENDPOINT_URL_KMS": url}
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", url.rpartition(":")[2]]
+    quiet = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    server = subprocess.Popen(command, **quiet)
     try:
-        yield boto3.client(
-            "kms",
-            endpoint_url=url,
-            region_name=REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        until(lambda: requests.get(f"{url}/moto-api/data.json", timeout=2).ok, 60)
+        yield Kms(url)
     finally:
-        server.stop()
+        server.kill()
+        server.wait(10)
+
+
+class Kms:
+    """Its keys."""
+
+    def __init__(self, url):
+        self.url = url
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        self.client = session.client("kms", endpoint_url=url)
+
+    def key(self):
+        return self.client.create_key()["KeyMetadata"]["KeyId"]
+
+    def lose_all(self):
+        """As after a key's deletion; moto decrypts by one that is only disabled."""
+        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
 
 
 def provider(key):
@@ -155,27 +169,19 @@ def provider(key):
 
 
 def test_a_key_of_kms_that_is_gone(project, kms):
-    """Disabled, it comes back; deleted, the copy is imported under another key."""
-    first, second = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
-    project.start("--secrets-provider", provider(first))
+    """The copy is imported under another key."""
+    project.start("--secrets-provider", provider(kms.key()))
     password = project.password()
     state = project.folder / "state/.pulumi/stacks/recovery/test.json"
     providers = json.loads(state.read_text())["checkpoint"]["latest"]["secrets_providers"]
     assert (providers["type"], password in state.read_text()) == ("cloud", False)
     project.run("stack", "export", "--show-secrets", "--file", "copy.json")
+    kms.lose_all()
+    assert "operation error KMS: Decrypt" in project.run("preview", ok=False)
 
-    # As one that is disabled, or waits for its deletion: moto's decrypts all the same.
-    keys = kms_backends[DEFAULT_ACCOUNT_ID][REGION].keys
-    held = keys.pop(first)
-    project.run("stack", "output", "password", "--show-secrets", ok=False)
-    keys[first] = held
-    assert project.password() == password
-
-    del keys[first]
-    project.run("preview", ok=False)
     project.new_backend("state-2")
     project.forget("secretsprovider", "encryptedkey")
-    project.run("stack", "init", "test", "--secrets-provider", provider(second))
+    project.run("stack", "init", "test", "--secrets-provider", provider(kms.key()))
     project.adopt("copy.json")
     assert project.password() == password
     project.run("preview", "--expect-no-changes")
