@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pulumi
-from pulumi.dynamic import CreateResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 from pulumi_mlflow.generated import GeneratedSecret
 
@@ -18,6 +25,9 @@ class FileProvider(ResourceProvider):
         if not file.exists():
             return ReadResult(id_="", outs={})
         return ReadResult(id_=id_, outs={**props, "content": file.read_text()})
+
+    def diff(self, _id, olds, news):
+        return DiffResult(changes=olds["content"] != news["content"])
 
     def update(self, _id, _olds, news):
         Path(news["path"]).write_text(news["content"])
