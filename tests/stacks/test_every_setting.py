@@ -1,7 +1,8 @@
 """Every setting changes something, and a test of the running thing has seen what.
 
 What changes is compared under mocks: all that is registered for a stack, with its inputs. What runs is seen by the tests
-that are named here.
+that are named here. In a cloud nothing runs here: what has seen a setting there are mocks and, where a test says so, the real
+engine with stand-ins for the providers.
 """
 
 import ast
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from tests.stacks import cloud
 from tests.stacks.pems import write
 from tests.stacks.test_compose import (
     EXISTING_BUCKET,
@@ -180,6 +182,234 @@ CHANGES = {
     ),
 }
 
+MOCKED = "tests/stacks/test_every_setting.py::test_a_changed_setting_of_a_cloud_changes_what_is_registered"
+"""Mocks alone: that AWS, or a cluster, takes it is seen in an account."""
+
+COMBINED = "tests/stacks/test_prod.py::test_registers_what_the_golden_list_has"
+
+
+class CloudChange(NamedTuple):
+    """How two stacks of a cloud differ in one setting.
+
+    Attributes:
+        after: the setting's value in the second stack.
+        base: name of a tree of cloud.py: `AWS`, `AWS_CLUSTER` or `KUBERNETES`.
+        more: what both stacks have beside it.
+        seen: the test that has seen it, all of them under mocks.
+    """
+
+    after: Any
+    base: str = "AWS"
+    more: Mapping[str, Any] = MappingProxyType({})
+    seen: str = MOCKED
+
+
+OTHER_STACK = {"aws": {"network": {"stack": "corp/network/prod", "internet": True}}}
+USER_POOL = "arn:aws:cognito-idp:eu-central-1:111122223333:userpool/eu-central-1_"
+COGNITO = {
+    "aws": {"cognito": {"user_pool": f"{USER_POOL}Ab1", "client_id": "abc", "domain": "corp"}},
+    "access": {"oidc": None},
+}
+SSO = "https://sso.corp.example"
+BY_ALB = {
+    "access": {
+        "oidc": {
+            "authorization_endpoint": f"{SSO}/auth",
+            "token_endpoint": f"{SSO}/token",
+            "user_info_endpoint": f"{SSO}/me",
+        }
+    }
+}
+CERTIFICATE = "arn:aws:acm:eu-central-1:111122223333:certificate/"
+ALB = {
+    "kubernetes": {
+        "ingress": {
+            "class_name": "alb",
+            "issuer": None,
+            "cidrs": ["10.20.0.0/16"],
+            "certificate_arn": f"{CERTIFICATE}one",
+        }
+    }
+}
+GATEWAY = {"kubernetes": {"ingress": None, "gateway": {"name": "public", "namespace": "gateways"}}}
+TLS_SECRET = {"kubernetes": {"ingress": {"issuer": None, "tls_secret": "one"}}}
+IN_CLUSTER = {
+    "artifacts": {"store": "versitygw", "bucket": None, "existing": None},
+    "kubernetes": {"identity": None},
+    "registry": {"store": "registry.corp.example/versitygw:1.8.0"},
+}
+WATCHED = {"monitoring": {"namespace": "monitoring"}}
+MAILS = {"monitoring": {"emails": ["ml@corp.example"]}}
+POOLED = {"database": {"rds_proxy": True}}
+DIGEST = f"@sha256:{'a' * 64}"
+K = "KUBERNETES"
+
+DB_THERE = {
+    "database": {"existing": {"host": "db.corp.example", "tls_mode": "require"}},
+    "database_password": "typed-database",
+}
+BASIC = {"access": {"auth": "basic", "oidc": None}, "oidc_client_secret": None}
+
+CLOUD_CHANGES = {
+    "size": CloudChange("M"),
+    "tracking.replicas": CloudChange(3),
+    "tracking.max_replicas": CloudChange(2),
+    "aws.region": CloudChange("eu-west-1"),
+    "aws.compute": CloudChange(
+        "fargate",
+        "AWS_CLUSTER",
+        {
+            "aws": {"zone": "Z0123456789ABC", "network": {"internet": True}},
+            "kubernetes": None,
+        },
+        COMBINED,
+    ),
+    "aws.vpc_cidr": CloudChange("10.43.0.0/16"),
+    "aws.zones": CloudChange(["eu-central-1b", "eu-central-1c"]),
+    "aws.nat": CloudChange("per-zone"),
+    "aws.network.stack": CloudChange("corp/other/prod", more=OTHER_STACK, seen=COMBINED),
+    "aws.network.vpc_id": CloudChange("vpc-0a1b2c3e", "AWS_CLUSTER"),
+    "aws.network.cidr": CloudChange(
+        "10.21.0.0/16", more={"aws": {"network": {**cloud.NETWORK, "internet": True}}}
+    ),
+    "aws.network.private_subnets": CloudChange(
+        ["subnet-000000aa", "subnet-000000bb"], "AWS_CLUSTER"
+    ),
+    "aws.network.public_subnets": CloudChange(
+        ["subnet-000000aa", "subnet-000000bb"],
+        more={"aws": {"network": {**cloud.NETWORK, "internet": True}}},
+    ),
+    "aws.network.endpoints": CloudChange(
+        "sg-0a1b2c3e", more={"aws": {"network": {**cloud.NETWORK, "internet": True}}}
+    ),
+    "aws.network.s3_endpoint": CloudChange("vpce-0a1b2c3e", "AWS_CLUSTER"),
+    "aws.network.s3_prefixes": CloudChange(
+        "pl-6ea54008", more={"aws": {"network": {**cloud.NETWORK, "internet": True}}}
+    ),
+    "aws.network.internet": CloudChange(
+        True, more={"aws": {"network": cloud.NETWORK}, "access": {"auth": "basic", "oidc": None}}
+    ),
+    "aws.zone": CloudChange("Z0123456789ABD"),
+    "aws.certificate": CloudChange(f"{CERTIFICATE}two"),
+    "aws.login": CloudChange("proxy", more=BY_ALB),
+    "aws.cognito.user_pool": CloudChange(f"{USER_POOL}Cd2", more=COGNITO),
+    "aws.cognito.client_id": CloudChange("def", more=COGNITO),
+    "aws.cognito.domain": CloudChange("other", more=COGNITO),
+    "aws.internal": CloudChange(True),
+    "aws.clients": CloudChange(["203.0.113.0/24"]),
+    "aws.idle_timeout": CloudChange(600),
+    "aws.firewall": CloudChange(True),
+    "aws.firewall_rate": CloudChange(500, more={"aws": {"firewall": True}}),
+    "access.oidc.authorization_endpoint": CloudChange(f"{SSO}/other", more=BY_ALB),
+    "access.oidc.token_endpoint": CloudChange(f"{SSO}/other", more=BY_ALB),
+    "access.oidc.user_info_endpoint": CloudChange(f"{SSO}/other", more=BY_ALB),
+    "database.aurora": CloudChange(True, seen=COMBINED),
+    "database.instance_class": CloudChange("db.r7g.xlarge"),
+    "database.storage_gb": CloudChange(200),
+    "database.storage_class": CloudChange("gp3", K),
+    "database.multi_az": CloudChange(False),
+    "database.read_replica": CloudChange(True, seen=COMBINED),
+    "database.rds_proxy": CloudChange(True, seen=COMBINED),
+    "database.iam_auth": CloudChange(True),
+    "database.backup_days": CloudChange(7),
+    "database.backup_region": CloudChange("eu-west-1"),
+    "database.ca_file": CloudChange("HERE/one.crt"),
+    "database.rds_proxy_ca_file": CloudChange("HERE/one.crt", more=POOLED),
+    "database.apply_immediately": CloudChange(True),
+    "database.allow_major_upgrade": CloudChange(True),
+    "database.deletion_protection": CloudChange(False),
+    "artifacts.access_logs": CloudChange(False),
+    "artifacts.keep_deleted_days": CloudChange(7),
+    "artifacts.tiering_days": CloudChange(90),
+    "artifacts.replica_region": CloudChange("eu-west-1"),
+    "artifacts.storage_gb": CloudChange(200, K, IN_CLUSTER),
+    "artifacts.storage_class": CloudChange("gp3", K, IN_CLUSTER),
+    "kubernetes.context": CloudChange("other", K),
+    "kubernetes.stack": CloudChange("corp/cluster/prod", K, {"kubernetes": {"context": None}}),
+    "kubernetes.namespace": CloudChange("team", K),
+    "kubernetes.cluster": CloudChange("other", "AWS_CLUSTER"),
+    "kubernetes.security_group": CloudChange("sg-0a1b2c3e", "AWS_CLUSTER"),
+    "kubernetes.secret_store": CloudChange("other", "AWS_CLUSTER"),
+    "kubernetes.identity.role_arn": CloudChange("arn:aws:iam::111122223333:role/other", K),
+    "kubernetes.identity.pod_identity": CloudChange(
+        True, K, {"kubernetes": {"identity": {"role_arn": None, "annotations": {"a": "b"}}}}
+    ),
+    "kubernetes.identity.annotations": CloudChange({"a": "b"}, K),
+    "kubernetes.identity.pod_labels": CloudChange({"a": "b"}, K),
+    "kubernetes.ingress.class_name": CloudChange(
+        "internal", K, {"kubernetes": {"ingress": {"namespace": "x"}}}
+    ),
+    "kubernetes.ingress.controller": CloudChange(
+        "other", K, {"kubernetes": {"ingress": {"namespace": "x"}}}
+    ),
+    "kubernetes.ingress.namespace": CloudChange("other", K),
+    "kubernetes.ingress.cidrs": CloudChange(["10.20.0.0/16"], K),
+    "kubernetes.ingress.issuer": CloudChange("other", K),
+    "kubernetes.ingress.issuer_kind": CloudChange("Issuer", K),
+    "kubernetes.ingress.tls_secret": CloudChange("other", K, TLS_SECRET),
+    "kubernetes.ingress.certificate_arn": CloudChange(f"{CERTIFICATE}two", K, ALB),
+    "kubernetes.ingress.public": CloudChange(True, K, ALB),
+    "kubernetes.ingress.annotations": CloudChange({"a": "b"}, K),
+    "kubernetes.gateway.name": CloudChange("other", K, GATEWAY),
+    "kubernetes.gateway.namespace": CloudChange("other", K, GATEWAY),
+    "kubernetes.gateway.section": CloudChange("https", K, GATEWAY),
+    "kubernetes.gateway.source_namespace": CloudChange("other", K, GATEWAY),
+    "kubernetes.pull_secrets": CloudChange(["registry"], K),
+    "kubernetes.scratch_class": CloudChange("gp3", K),
+    "registry.server": CloudChange("registry.corp.example/mlflow:3.17.2-1", K),
+    "registry.nginx": CloudChange(f"registry.corp.example/nginx{DIGEST}"),
+    "registry.oauth2_proxy": CloudChange("registry.corp.example/oauth2-proxy:7.8.2", K),
+    "registry.database": CloudChange("registry.corp.example/postgresql:15.15", K),
+    "registry.store": CloudChange("registry.corp.example/versitygw:1.8.1", K, IN_CLUSTER),
+    "monitoring.emails": CloudChange(["ml@corp.example"]),
+    "monitoring.budget_usd": CloudChange(900, more=MAILS),
+    "monitoring.namespace": CloudChange("monitoring", K, seen=COMBINED),
+    "monitoring.labels": CloudChange({"release": "prometheus"}, K, WATCHED),
+    "backup.keep_days": CloudChange(60),
+    "backup.copy_region": CloudChange("eu-west-1"),
+    "backup.immutable_after_days": CloudChange(7),
+    "backup.test_types": CloudChange(["S3"]),
+    "backup.gc_days": CloudChange(30, K),
+}
+"""Settings of the cloud's runtimes that no other runtime has, or that these alone can change."""
+
+ALIKE = {
+    # What the other runtimes have too is put into the cloud's components by the same code, or by lines of its own.
+    "tracking.workers": CloudChange(3),
+    "tracking.memory_mb": CloudChange(4096),
+    "tracking.cpus": CloudChange(4),
+    "tracking.allowed_hosts": CloudChange(["a.corp.example"]),
+    "tracking.scratch_mb": CloudChange(30000),
+    "tracking.extras": CloudChange(["metrics"]),
+    "database.engine": CloudChange("mysql"),
+    "database.version": CloudChange("16"),
+    "database.name": CloudChange("other"),
+    "database.username": CloudChange("other"),
+    "database.max_connections": CloudChange(800),
+    "database.pool_size": CloudChange(6, more={"database": {"max_connections": 850}}),
+    "database.max_overflow": CloudChange(34, more={"database": {"max_connections": 850}}),
+    "database.memory_mb": CloudChange(5000, K),
+    "database.existing.host": CloudChange("other.corp.example", more=DB_THERE),
+    "database.existing.port": CloudChange(5433, more=DB_THERE),
+    "database_password": CloudChange("typed-other", more=DB_THERE),
+    "artifacts.bucket": CloudChange("other-of-corp"),
+    "artifacts.store": CloudChange("minio", K, IN_CLUSTER),
+    "artifacts.memory_mb": CloudChange(300, K, IN_CLUSTER),
+    "artifacts.expire_multipart_days": CloudChange(9),
+    "artifacts.existing.region": CloudChange("eu-north-1", K),
+    "artifacts.existing.prefix": CloudChange("ours", K),
+    "access.auth": CloudChange("oidc-mlflow"),
+    "access.hosts": CloudChange(["other.corp.example"]),
+    "access.rate_limit": CloudChange(5),
+    "access.cache": CloudChange(False),
+    "access.username": CloudChange("ada", more=BASIC),
+    "access.users": CloudChange(["ada"], more=BASIC),
+    "access.oidc.issuer": CloudChange("https://other.corp.example"),
+    "access.oidc.client_id": CloudChange("other"),
+    "access.oidc.allowed_groups": CloudChange(["ml"]),
+    "oidc_client_secret": CloudChange("typed-other"),
+}
+
 ONE_VALUE = {
     "tracking.version": "each release is made for one version of MLflow",
     "tracking.replicas": "one in these runtimes, by rule",
@@ -199,6 +429,53 @@ def changeable():
 
 def test_every_setting_is_here():
     assert changeable() == {*CHANGES, *ONE_VALUE}
+
+
+def changeable_in_a_cloud():
+    """Every setting that has a meaning in a cloud."""
+    clouds = {Runtime.AWS.value, Runtime.KUBERNETES.value}
+    return {
+        dotted(path)
+        for path, field in fields()
+        if section_of(field) is None and clouds & set(runtimes_of(field))
+    }
+
+
+def test_every_setting_of_a_cloud_is_here():
+    known = {*CLOUD_CHANGES, *ALIKE}
+    assert changeable_in_a_cloud() - {*CHANGES, *ONE_VALUE} <= known
+    assert known <= changeable_in_a_cloud()
+    assert not {*CLOUD_CHANGES} & {*ALIKE}
+
+
+_COMPOSED = {}
+
+
+def in_a_cloud(tree, folder):
+    """All that is registered, and exported, for a cloud stack's settings."""
+    text = json.dumps(tree, sort_keys=True).replace("HERE", str(folder))
+    if text not in _COMPOSED:
+        stack = cloud.Composed(cloud.loaded(json.loads(text)))
+        things = {
+            item.name: (item.typ, json.dumps(item.raw, default=str, sort_keys=True))
+            for item in stack.seen.values()
+        }
+        _COMPOSED[text] = things, repr(stack.exports)
+    return _COMPOSED[text]
+
+
+@pytest.mark.usefixtures(ingredients.__name__)
+@pytest.mark.parametrize("key", [*CLOUD_CHANGES, *ALIKE])
+def test_a_changed_setting_of_a_cloud_changes_what_is_registered(key, folder):
+    change = {**CLOUD_CHANGES, **ALIKE}[key]
+    before = cloud.merged(getattr(cloud, change.base), change.more)
+    if key == "aws.compute":
+        before = cloud.AWS_CLUSTER
+        after = cloud.merged(before, change.more, {"aws": {"compute": change.after}})
+    else:
+        after = put(before, key, change.after)
+
+    assert in_a_cloud(after, folder) != in_a_cloud(before, folder)
 
 
 def put(config, key, value):
@@ -254,7 +531,7 @@ def test_a_changed_setting_changes_what_is_registered(key, folder):
 
 
 def test_the_tests_that_have_seen_them_are_there():
-    for node in {change.seen for change in CHANGES.values()}:
+    for node in {change.seen for change in (*CHANGES.values(), *CLOUD_CHANGES.values())}:
         file, _, name = node.partition("::")
         tree = ast.parse(Path(ROOT / file).read_text())
         assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, node

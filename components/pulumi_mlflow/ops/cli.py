@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
@@ -467,7 +467,22 @@ def _local_folder(stack: Stack) -> Path | None:
         if containers.find(stack):
             return None
     outputs = stack.outputs()
+    if outputs.runtime in ("aws", "kubernetes"):
+        raise OpsError(f"stack '{stack.name}' has no containers here: {_elsewhere(outputs.ops)}")
     return Path(outputs.ops["server_folder"]) if outputs.runtime == "local" else None
+
+
+def _elsewhere(ops: dict[str, Any]) -> str:
+    """Where the parts of a cloud stack are seen."""
+    server = ops.get("tracking", {})
+    if "log_group" in server:
+        region = server["region"]
+        return (
+            f"they are tasks of ECS; aws logs tail {server['log_group']} --region {region}, and "
+            f"aws ecs describe-services --cluster {server['cluster']} --services {server['service']} --region {region}"
+        )
+    namespace = server.get("namespace", "<namespace>")
+    return f"they are pods; kubectl -n {namespace} get pods, and kubectl -n {namespace} logs"
 
 
 def _stack(name: str) -> Stack:

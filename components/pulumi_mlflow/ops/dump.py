@@ -206,9 +206,16 @@ def _as_ops_error(what: str) -> Iterator[None]:
 
 def _backup(runtime: str) -> Backup:
     try:
-        return cast("Backup", importlib.import_module(f"pulumi_mlflow.{runtime}.backup"))
+        module = importlib.import_module(f"pulumi_mlflow.{runtime}.backup")
     except ModuleNotFoundError as error:
         raise OpsError(f"runtime '{runtime}': dump and restore are not available for it") from error
+    if not hasattr(module, "restore"):
+        # The cloud's are components: its own services make the copies.
+        raise OpsError(
+            f"runtime '{runtime}': dump and restore are not for it; its copies are those of the backup component, see "
+            f"docs/{runtime}.md"
+        )
+    return cast("Backup", module)
 
 
 def _engine(outputs: StackOutputs) -> str:
