@@ -7,7 +7,6 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-import kubernetes_stack
 import parts
 import sizes
 from cloud_models import Aws, AwsNetworkSettings
@@ -334,6 +333,8 @@ def _cluster(
     chosen = settings.kubernetes
     if chosen is None:
         raise ValueError("kubernetes: missing, and the rules have let it pass")
+    import kubernetes_stack  # noqa: PLC0415 - loads Kubernetes' SDK, which takes a second
+
     opts = pulumi.ResourceOptions(providers=[account, kubernetes_stack.cluster(settings)])
     namespace = kubernetes_stack.network(settings, opts, "namespace")
     identity = kubernetes_stack.identity(settings)

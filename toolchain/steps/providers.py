@@ -172,6 +172,7 @@ def stand_in(
         stdout=subprocess.PIPE,
         env={**env, "PYTHONPATH": path},
         text=True,
+        start_new_session=True,  # Ctrl-C is Pulumi's to answer first; this ends with its standard input
     )
     try:
         port = process.stdout.readline().strip() if process.stdout else ""
