@@ -16,7 +16,7 @@ from pulumi_mlflow import recipes
 from pulumi_mlflow.aws.artifacts import AwsArtifactStore
 from pulumi_mlflow.aws.backup import AwsBackup, AwsBackupRole
 from pulumi_mlflow.aws.cluster import AwsClusterAccess
-from pulumi_mlflow.aws.database import ADMIN, AwsDatabase
+from pulumi_mlflow.aws.database import AwsDatabase
 from pulumi_mlflow.aws.image import AwsImage
 from pulumi_mlflow.aws.monitoring import AwsMonitoring
 from pulumi_mlflow.aws.network import AwsNetwork, AwsNetworkPlace
@@ -24,7 +24,7 @@ from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.aws.tracking import AwsTrackingServer
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint
-from pulumi_mlflow.core import aws_network, naming
+from pulumi_mlflow.core import aws_database, aws_network, naming
 from rules import aws as choices
 
 KINDS = {"server": "mlflow", "nginx": "nginx", "oauth2_proxy": "oauth2-proxy"}
@@ -96,11 +96,11 @@ def _network(settings: Settings, wanted: Aws, opts: pulumi.ResourceOptions) -> A
     if there is not None and not there.endpoint_url:
         args["foreign_buckets"] = [settings.artifacts.bucket]
     if wanted.network is not None:
-        args["existing"] = _existing(wanted.network)
+        args["existing"] = _existing(wanted.network, public=choices.needs_public(settings))
     return AwsNetwork("network", args, opts)
 
 
-def _existing(there: AwsNetworkSettings) -> dict[str, Any]:
+def _existing(there: AwsNetworkSettings, *, public: bool) -> dict[str, Any]:
     """A VPC of others: by its ids, or by the output `network` of the stack that made it."""
     if not there.stack:
         return {
@@ -120,18 +120,16 @@ def _existing(there: AwsNetworkSettings) -> dict[str, Any]:
     def part(key: str) -> pulumi.Output[str]:
         return found.apply(lambda known: str(_part(str(there.stack), known, key)))
 
-    def subnets(key: str) -> list[pulumi.Output[str]]:
-        """How many there are is known before the other stack is asked: the fewest that do."""
-        return [
-            found.apply(lambda known, at=at: str(_part(str(there.stack), known, key)[at]))
-            for at in range(aws_network.ZONES.start)
-        ]
+    def subnet(key: str, at: int) -> pulumi.Output[str]:
+        return found.apply(lambda known: str(_part(str(there.stack), known, key)[at]))
 
+    # How many there are must be known before the other stack is asked: the fewest that do.
+    numbers = range(aws_network.ZONES.start)
     return {
         **{key: part(key) for key in ("vpc_id", "cidr", "s3_endpoint", "s3_prefixes")},
         **({} if there.internet else {"endpoints": part("endpoints")}),
-        "private_subnets": subnets("private_subnets"),
-        "public_subnets": subnets("public_subnets"),
+        "private_subnets": [subnet("private_subnets", at) for at in numbers],
+        "public_subnets": [subnet("public_subnets", at) for at in numbers if public],
         "internet": there.internet,
     }
 
@@ -234,27 +232,23 @@ def _fargate(
 ) -> None:
     """Servers as tasks, the front door, alarms."""
     tracking, access = settings.tracking, settings.access
-    server = AwsTrackingServer(
-        "tracking",
-        {
-            "network": place,
-            "image": images["server"].reference,
-            "repository": images["server"].repository_arn,
-            "database": data.database,
-            "artifacts": data.artifacts,
-            "public_url": f"https://{access.hosts[0]}",
-            "allowed_hosts": [*tracking.allowed_hosts, *access.hosts[1:]],
-            "replicas": tracking.replicas,
-            "max_replicas": tracking.max_replicas or tracking.replicas,
-            "scratch_mb": tracking.scratch_mb,
-            **_server_only(data),
-            **parts.server_args(settings),
-        },
-        opts,
-    )
+    args: Any = {
+        "network": place,
+        "image": images["server"].reference,
+        "repository": images["server"].repository_arn,
+        "database": data.database,
+        "artifacts": data.artifacts,
+        "public_url": f"https://{access.hosts[0]}",
+        "allowed_hosts": [*tracking.allowed_hosts, *access.hosts[1:]],
+        "replicas": tracking.replicas,
+        "max_replicas": tracking.max_replicas or tracking.replicas,
+        "scratch_mb": tracking.scratch_mb,
+        **_server_only(data),
+        **parts.server_args(settings),
+    }
+    server = AwsTrackingServer("tracking", args, opts)
     door = _door(settings, place, server, images, opts)
-    if data.made:
-        _monitoring(settings, data.made, server, door, opts)
+    _monitoring(settings, data.made, server, door, opts)
     pulumi.export("tracking_uri", door.endpoint["public_url"])
     # Whoever keeps the records of the hosts points them here.
     pulumi.export("address", door.address)
@@ -364,12 +358,11 @@ def _cluster(
         namespace,
         kubernetes_stack.Needs(
             database=_by_administrator(data),
-            artifacts=data.artifacts,
+            artifacts=access.artifacts,
             images={key: image.reference for key, image in images.items()},
             also_in=[place["place"]],
             vault=_vault(chosen.secret_store, data),
             identity=identity,
-            after=access.granted,
         ),
         opts,
     )
@@ -379,7 +372,7 @@ def _by_administrator(data: _Data) -> DatabaseEndpoint:
     """In a cluster nobody makes the server's own user: it logs in as RDS's administrator, who is no superuser."""
     if data.made is None:
         return data.database
-    return DatabaseEndpoint(**{**data.made.direct_endpoint, "username": ADMIN})
+    return DatabaseEndpoint(**{**data.made.direct_endpoint, "username": aws_database.ADMIN})
 
 
 def _vault(store: str | None, data: _Data) -> dict[str, Any] | None:
@@ -391,7 +384,7 @@ def _vault(store: str | None, data: _Data) -> dict[str, Any] | None:
 
 def _monitoring(
     settings: Settings,
-    made: AwsDatabase,
+    made: AwsDatabase | None,
     server: AwsTrackingServer,
     door: AwsAuthProxy,
     opts: pulumi.ResourceOptions,
@@ -405,7 +398,7 @@ def _monitoring(
         "door_service": door.service_name,
         "cluster_name": server.cluster_name,
         "server_service": server.service_name,
-        "database": made.identifier,
+        "database": made.identifier if made else None,
         "engine": f"aurora-{engine}" if database.aurora else engine,
         "instance_class": database.instance_class,
         "max_connections": database.max_connections,

@@ -195,27 +195,25 @@ def _server(
     artifacts: ArtifactEndpoint,
 ) -> DockerTrackingServer:
     tracking, access, store = settings.tracking, settings.access, settings.artifacts
-    return DockerTrackingServer(
-        "tracking",
-        {
-            "network": network.network,
-            "image": images.tracking,
-            "database": pooled,
-            "migration_database": database,
-            "artifacts": artifacts,
-            "artifact_mode": store.mode.value,
-            "multipart": store.multipart,
-            "scratch_mb": tracking.scratch_mb
-            or stores.scratch_mb(store.store.value, store.mode.value, multipart=store.multipart),
-            "allowed_hosts": [
-                urls.url_host(access.bind),
-                *tracking.allowed_hosts,
-                *access.hosts,
-                *([urls.host_of(access.public_url)] if access.public_url else []),
-            ],
-            **parts.server_args(settings),
-        },
-    )
+    args: Any = {
+        "network": network.network,
+        "image": images.tracking,
+        "database": pooled,
+        "migration_database": database,
+        "artifacts": artifacts,
+        "artifact_mode": store.mode.value,
+        "multipart": store.multipart,
+        "scratch_mb": tracking.scratch_mb
+        or stores.scratch_mb(store.store.value, store.mode.value, multipart=store.multipart),
+        "allowed_hosts": [
+            urls.url_host(access.bind),
+            *tracking.allowed_hosts,
+            *access.hosts,
+            *([urls.host_of(access.public_url)] if access.public_url else []),
+        ],
+        **parts.server_args(settings),
+    }
+    return DockerTrackingServer("tracking", args)
 
 
 def _proxy(

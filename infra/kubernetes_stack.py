@@ -1,6 +1,6 @@
 """The kubernetes runtime, and the servers of a stack in AWS that run in a cluster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,6 @@ class Needs:
         also_in: places that the cluster is in.
         vault: whence the database's password comes, in the place of the endpoint's.
         identity: the cloud's identity of the pods.
-        after: what must be there before they start.
     """
 
     database: DatabaseEndpoint
@@ -45,7 +44,6 @@ class Needs:
     also_in: list[str] = field(default_factory=list)
     vault: Mapping[str, Any] | None = None
     identity: Mapping[str, Any] | None = None
-    after: Sequence[pulumi.Resource] = ()
 
 
 def compose(settings: Settings) -> None:
@@ -104,8 +102,8 @@ def identity(settings: Settings) -> dict[str, Any] | None:
     return parts.given(
         role_arn=wanted.role_arn,
         pod_identity=wanted.pod_identity or None,
-        annotations=wanted.annotations,
-        pod_labels=wanted.pod_labels,
+        annotations=wanted.annotations or None,
+        pod_labels=wanted.pod_labels or None,
     )
 
 
@@ -239,11 +237,7 @@ def _server(
     }
     if most > replicas:
         args["autoscaling"] = {"min_replicas": replicas, "max_replicas": most}
-    return KubernetesTrackingServer(
-        "tracking",
-        args,
-        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(needs.after))),
-    )
+    return KubernetesTrackingServer("tracking", args, opts)
 
 
 def _door(

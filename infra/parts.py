@@ -73,10 +73,7 @@ def bucket_there(
     artifacts, there = settings.artifacts, settings.artifacts.existing
     if there is None:
         raise ValueError("artifacts.existing: missing, and the rules have let it pass")
-    keys = {
-        "access_key": settings.artifacts_access_key,
-        "secret_key": settings.artifacts_secret_key,
-    }
+    access, secret = settings.artifacts_access_key, settings.artifacts_secret_key
     return existing_artifacts(
         "artifacts",
         uri=uris.artifact_uri("s3", artifacts.bucket, there.prefix),
@@ -84,8 +81,9 @@ def bucket_there(
         public_endpoint_url=there.endpoint_url,
         region=there.region,
         ca=text(there.ca_file),
+        access_key=typed(access) if access else None,
+        secret_key=typed(secret) if secret else None,
         opts=opts,
-        **{key: typed(secret) for key, secret in keys.items() if secret is not None},
     )
 
 

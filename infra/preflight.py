@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from requests import RequestException
 from models import Settings, Store
 from problems import NAMESPACE, Put, dotted
 from problems import Path as SettingPath
+from pulumi_mlflow import recipes
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.core import urls
 from rules.artifacts import published
@@ -51,6 +52,8 @@ def preflight(settings: Settings) -> None:
         _check_local(settings)
     elif settings.runtime is Runtime.DOCKER:
         _check_docker(settings)
+    elif settings.runtime is Runtime.AWS:
+        _check_builds(settings)
 
 
 def _check_local(settings: Settings) -> None:
@@ -224,14 +227,28 @@ def _check_network(name: str, client: docker.DockerClient) -> None:
 
 
 def _check_ingredients(settings: Settings) -> None:
-    from pulumi_mlflow.docker import images  # noqa: PLC0415 - loads the provider's SDK
-
     database, artifacts = settings.database, settings.artifacts
     kinds = [] if database.existing else [database.engine.value]
     kinds += [] if artifacts.existing else [artifacts.store.value]
     if settings.access.auth.by_provider:
         kinds.append("oauth2-proxy")
-    if missing := images.missing_ingredients(kinds, images.ImageSource(settings.images.value)):
+    _require_ingredients(settings, kinds)
+
+
+def _check_builds(settings: Settings) -> None:
+    """Images that are built here and pushed, unless they are in a registry already."""
+    there = settings.registry
+    kinds = {"server": "mlflow", "nginx": "nginx"}
+    if settings.access.auth.by_provider:
+        kinds["oauth2_proxy"] = "oauth2-proxy"
+    built = [kind for key, kind in kinds.items() if there is None or getattr(there, key) is None]
+    if built:
+        _require_ingredients(settings, built)
+
+
+def _require_ingredients(settings: Settings, kinds: Iterable[str]) -> None:
+    source = recipes.ImageSource(settings.images.value)
+    if missing := recipes.missing_ingredients(kinds, source):
         raise PreflightError(
             f"images: {' and '.join(map(str, missing))} missing, and "
             f"images are built from them; make setup STACK={pulumi.get_stack()}"

@@ -1,10 +1,10 @@
 """What a cloud stack's `size` stands for, put into its settings where they say nothing else."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cloud_models import Compute
 from models import Settings
-from pulumi_mlflow.core import profiles
+from pulumi_mlflow.core import aws_database, profiles
 from sections import CLOUD, Runtime, Section
 
 _Section = TypeVar("_Section", bound=Section)
@@ -27,7 +27,7 @@ def needed_connections(settings: Settings) -> int:
     tracking, database = settings.tracking, settings.database
     return profiles.connections(
         tracking.workers,
-        tracking.max_replicas or tracking.replicas,
+        max(tracking.replicas, tracking.max_replicas or 1),
         database.pool_size,
         database.max_overflow,
         doubled=fargate(settings),
@@ -62,9 +62,14 @@ def sized(settings: Settings) -> Settings:
     whole = _with(settings, tracking=tracking, database=_with(database, **values))
     if "max_connections" in database.model_fields_set:
         return whole
-    return _with(whole, database=_with(whole.database, max_connections=needed_connections(whole)))
+    needed = needed_connections(whole)
+    if rds(whole) and database.rds_proxy:
+        # Servers connect to the proxy, which shares what the class has among them.
+        needed = min(needed, aws_database.most_connections(whole.database.instance_class or ""))
+    return _with(whole, database=_with(whole.database, max_connections=needed))
 
 
 def _with(section: _Section, **values: Any) -> _Section:
     """A copy with other values, which do not count as given."""
-    return type(section).model_construct(section.model_fields_set, **{**dict(section), **values})
+    copy = type(section).model_construct(section.model_fields_set, **{**dict(section), **values})
+    return cast("_Section", copy)

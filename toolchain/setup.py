@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, maven, packages, programs, providers
+from steps import engine, images, kubernetes, maven, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -45,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "policy")
+TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -390,9 +390,21 @@ class Setup:
         if name == "policy":
             self.obtain(self.policy())
             return self.places.policy_venv
+        if name == "kube-apiserver":
+            self.obtain(self.kube_apiserver())
+            return self.places.kube_apiserver
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
+
+    def has_tool(self, name: str) -> bool:
+        """Tell whether one of `TOOLS` could be had at once."""
+        wanted = {
+            "chromium": [self.chromium()],
+            "kube-apiserver": [self.kube_apiserver()],
+            "keycloak": [self.java(), self.keycloak()],
+        }
+        return all(one.here() for one in wanted[name])
 
     def chromium(self) -> Prerequisite:
         """Describe the browser that tests drive."""
@@ -405,6 +417,17 @@ class Setup:
             verb="install",
             takes="40 s, by apt",
             by_hand="",
+        )
+
+    def kube_apiserver(self) -> Prerequisite:
+        """Describe Kubernetes' API server with its etcd."""
+        version = VERSIONS["kube-apiserver"]
+        return Prerequisite(
+            name=f"Kubernetes' API server {version}",
+            here=lambda: kubernetes.apiserver_ready(self.places),
+            build=lambda: kubernetes.build_apiserver(self.places, self.console, self.go_program()),
+            takes="8 min from its Go modules",
+            by_hand="Only tests want it.",
         )
 
     def java(self) -> Prerequisite:
@@ -483,6 +506,7 @@ def arguments() -> argparse.Namespace:
     docker.add_argument("what", choices=("start", "stop", "status"))
     tool = commands.add_parser("tool", help="get a program that some tests want, print its path")
     tool.add_argument("what", choices=TOOLS)
+    tool.add_argument("--here", action="store_true", help="only if it is there: exit code 1 if not")
     return parser.parse_args()
 
 
@@ -518,6 +542,11 @@ def tool_command(setup: Setup, name: str) -> int:
     return 0
 
 
+def tool_if_here(setup: Setup, name: str) -> int:
+    """Do the same where that takes no time, and nothing elsewhere."""
+    return tool_command(setup, name) if setup.has_tool(name) else 1
+
+
 def command(setup: Setup, options: argparse.Namespace) -> int:
     """Run another command than set-up itself; returns the exit code."""
     if options.command == "env":
@@ -528,7 +557,8 @@ def command(setup: Setup, options: argparse.Namespace) -> int:
     stop_on_sigterm()
     if options.command == "preview":
         return setup.preview(options.stack, options.providers, options.words)
-    run = {"engine": engine_command, "tool": tool_command}[options.command]
+    tool = tool_if_here if getattr(options, "here", False) else tool_command
+    run = {"engine": engine_command, "tool": tool}[options.command]
     return run(setup, options.what)
 
 

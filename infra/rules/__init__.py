@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from models import Settings
 from problems import Problem
 
-from . import access, artifacts, database, offers, secrets, tracking
+from . import access, artifacts, aws, database, kubernetes, offers, secrets, tracking
 from .offers import BUILD_VERSIONS, OFFERED, VERSIONS
 
 __all__ = ["BUILD_VERSIONS", "OFFERED", "VERSIONS", "check"]
@@ -17,6 +17,8 @@ _CHECKS: tuple[Callable[[Settings], Iterable[Problem]], ...] = (
     *database.CHECKS,
     *artifacts.CHECKS,
     *secrets.CHECKS,
+    *aws.CHECKS,
+    *kubernetes.CHECKS,
 )
 
 

@@ -129,7 +129,8 @@ def _oidc(settings: Settings) -> Iterator[Problem]:
             )
         return
     if access.oidc is None:
-        if settings.runtime is Runtime.DOCKER:
+        cognito = settings.aws is not None and settings.aws.cognito is not None
+        if settings.runtime is not Runtime.LOCAL and not cognito:
             yield Problem(
                 Rule.OIDC_MISSING,
                 path,
@@ -170,7 +171,7 @@ def _users(settings: Settings) -> Iterator[Problem]:
     access = settings.access
     if access.auth is not AuthMode.BASIC:
         for key in ("username", "users"):
-            if key in access.model_fields_set and settings.runtime is Runtime.DOCKER:
+            if key in access.model_fields_set and settings.runtime is not Runtime.LOCAL:
                 yield Problem(
                     Rule.USERS_UNUSED,
                     ("access", key),

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from models import ArtifactMode, Encryption, Settings, Store
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.core import stores, urls
-from sections import Runtime
+from sections import CLOUD, Runtime
 
 from .database import HOST_OF_CONTAINERS
 
@@ -23,6 +23,17 @@ _URI_EXAMPLES = {
     Store.GCS: "gs://team-mlflow/artifacts",
     Store.AZURE: "abfss://mlflow@account.dfs.core.windows.net/artifacts",
 }
+
+
+_OF_MADE = (
+    "access_logs",
+    "expire_multipart_days",
+    "keep_deleted_days",
+    "tiering_days",
+    "replica_region",
+    "storage_gb",
+    "storage_class",
+)
 
 
 def published(settings: Settings) -> bool:
@@ -43,7 +54,7 @@ def _docker(settings: Settings) -> bool:
 
 def _existing(settings: Settings) -> Iterator[Problem]:
     artifacts = settings.artifacts
-    if not _docker(settings):
+    if settings.runtime is Runtime.LOCAL:
         return
     path: Path = ("artifacts", "existing")
     if artifacts.store is not Store.S3:
@@ -52,7 +63,7 @@ def _existing(settings: Settings) -> Iterator[Problem]:
                 Rule.STORE_EXISTING, path, f"for {artifacts.store.value}, only for s3", "a mapping"
             )
         return
-    if artifacts.existing is None:
+    if artifacts.existing is None and settings.runtime is not Runtime.AWS:
         yield Problem(
             Rule.EXISTING_MISSING,
             path,
@@ -61,24 +72,70 @@ def _existing(settings: Settings) -> Iterator[Problem]:
         )
         return
     if "bucket" not in artifacts.model_fields_set:
+        which = "existing bucket"
+        if artifacts.existing is None:
+            which = "bucket, by a name that nobody else in the world has"
         yield Problem(
             Rule.BUCKET_MISSING,
             ("artifacts", "bucket"),
-            "must name the existing bucket (got nothing)",
+            f"must name the {which} (got nothing)",
             Put(("artifacts", "bucket"), "team-mlflow"),
         )
-    url = artifacts.existing.endpoint_url
-    if url and urls.is_loopback(urls.host_of(url)):
-        here = (*path, "endpoint_url")
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
+    if artifacts.existing is not None:
+        yield from _reachable(settings, artifacts.existing.endpoint_url)
+
+
+def _reachable(settings: Settings, url: str | None) -> Iterator[Problem]:
+    host = urls.host_of(url) if url else ""
+    cloud = settings.runtime in CLOUD
+    if not url or not (urls.is_loopback(host) or (cloud and host == HOST_OF_CONTAINERS)):
+        return
+    path: Path = ("artifacts", "existing", "endpoint_url")
+    if cloud:
         yield Problem(
             Rule.EXISTING_LOOPBACK,
-            here,
-            "must not be on loopback, which is the container itself; the engine's machine is "
-            f'{HOST_OF_CONTAINERS} (got "{url}")',
-            Put(here, f"{parts.scheme}://{HOST_OF_CONTAINERS}{port}"),
+            path,
+            f'must be a URL that servers in the cloud reach (got "{url}")',
+            Drop(path),
         )
+        return
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    yield Problem(
+        Rule.EXISTING_LOOPBACK,
+        path,
+        "must not be on loopback, which is the container itself; the engine's machine is "
+        f'{HOST_OF_CONTAINERS} (got "{url}")',
+        Put(path, f"{parts.scheme}://{HOST_OF_CONTAINERS}{port}"),
+    )
+
+
+def _made(settings: Settings) -> Iterator[Problem]:
+    """Settings of a bucket or disk that a cloud stack makes, where it makes none."""
+    artifacts = settings.artifacts
+    if settings.runtime not in CLOUD or (
+        settings.runtime is Runtime.KUBERNETES and artifacts.store in OWN
+    ):
+        return
+    if artifacts.existing is None and settings.runtime is Runtime.AWS:
+        region = settings.aws.region if settings.aws else ""
+        if artifacts.replica_region == region:
+            path: Path = ("artifacts", "replica_region")
+            yield Problem(
+                Rule.SAME_REGION,
+                path,
+                f'must be another region than aws.region (got "{region}")',
+                Drop(path),
+            )
+        return
+    for key in _OF_MADE:
+        if key in artifacts.model_fields_set:
+            yield _unused(
+                Rule.NOT_MADE,
+                ("artifacts", key),
+                "for a bucket that this stack does not make",
+                getattr(artifacts, key),
+            )
 
 
 def _named(settings: Settings) -> Iterator[Problem]:
@@ -111,19 +168,23 @@ def _named(settings: Settings) -> Iterator[Problem]:
         yield _unused(
             Rule.BUCKET_UNUSED, ("artifacts", "bucket"), f"for {store.value}", artifacts.bucket
         )
-    if store not in OWN and "memory_mb" in artifacts.model_fields_set:
-        yield _unused(
-            Rule.STORE_MEMORY,
-            ("artifacts", "memory_mb"),
-            f"for {store.value}, which runs elsewhere or not at all",
-            artifacts.memory_mb,
-        )
     if artifacts.nfs is not None and store is not Store.FOLDER:
         yield _unused(
             Rule.NFS_UNUSED,
             ("artifacts", "nfs"),
             f"for {store.value}, only for folder",
             "a mapping",
+        )
+
+
+def _memory(settings: Settings) -> Iterator[Problem]:
+    artifacts, store = settings.artifacts, settings.artifacts.store
+    if store not in OWN and "memory_mb" in artifacts.model_fields_set:
+        yield _unused(
+            Rule.STORE_MEMORY,
+            ("artifacts", "memory_mb"),
+            f"for {store.value}, which runs elsewhere or not at all",
+            artifacts.memory_mb,
         )
 
 
@@ -230,4 +291,4 @@ def _abilities(settings: Settings) -> Iterator[Problem]:
         yield Problem(Rule.ENCRYPTION, path, f'{reason} (got "{wanted.value}")', Drop(path))
 
 
-CHECKS = (_existing, _named, _modes, _multipart, _public_url, _ports, _abilities)
+CHECKS = (_existing, _made, _named, _memory, _modes, _multipart, _public_url, _ports, _abilities)

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 
-from models import Settings, TlsMode
+import sizes
+from models import Database, Settings, TlsMode
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import Engine
-from pulumi_mlflow.core import urls
+from pulumi_mlflow.core import aws_database, urls
+from sections import CLOUD, Runtime
 
 HOST_OF_CONTAINERS = "host.docker.internal"
 """The engine's machine, as containers know it."""
+
+EXAMPLE_DATABASE = "db.example.com"
 
 _LONGEST_USER = 32
 """https://dev.mysql.com/doc/refman/8.0/en/user-names.html"""
@@ -63,15 +67,18 @@ def _existing(settings: Settings) -> Iterator[Problem]:
             f"has no meaning for a server that this stack does not make (got {database.memory_mb})",
             Drop(memory),
         )
-    if urls.is_loopback(existing.host):
+    cloud = settings.runtime in CLOUD
+    if urls.is_loopback(existing.host) or (cloud and existing.host == HOST_OF_CONTAINERS):
         host = (*path, "host")
+        text = f"must not be loopback, which is the container itself; the engine's machine is {HOST_OF_CONTAINERS}"
         yield Problem(
             Rule.EXISTING_LOOPBACK,
             host,
-            "must not be loopback, which is the container itself; the engine's machine is "
-            f'{HOST_OF_CONTAINERS} (got "{existing.host}")',
-            Put(host, HOST_OF_CONTAINERS),
+            f'{"must be a host that servers in the cloud reach" if cloud else text} (got "{existing.host}")',
+            Put(host, EXAMPLE_DATABASE if cloud else HOST_OF_CONTAINERS),
         )
+    if cloud:
+        yield from _not_made(settings)
     verified = existing.tls_mode in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
     if verified and existing.ca_file is None:
         yield Problem(
@@ -91,4 +98,101 @@ def _existing(settings: Settings) -> Iterator[Problem]:
         )
 
 
-CHECKS = (_user_length, _pgbouncer, _existing)
+_OF_MADE = (
+    "aurora",
+    "instance_class",
+    "storage_gb",
+    "storage_class",
+    "multi_az",
+    "read_replica",
+    "rds_proxy",
+    "iam_auth",
+    "backup_days",
+    "backup_region",
+    "ca_file",
+    "rds_proxy_ca_file",
+    "apply_immediately",
+    "allow_major_upgrade",
+    "deletion_protection",
+)
+"""Settings of a database that a cloud stack makes."""
+
+
+def _not_made(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    for key in _OF_MADE:
+        if key in database.model_fields_set:
+            yield _drop(Rule.NOT_MADE, key, "for a server that this stack does not make", database)
+
+
+def _drop(rule: Rule, key: str, why: str, database: Database) -> Problem:
+    value = getattr(database, key)
+    shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+    return Problem(
+        rule,
+        ("database", key),
+        f"has no meaning {why} (got {shown})",
+        Drop(("database", key)),
+    )
+
+
+def _rds(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    if not sizes.rds(settings):
+        return
+    names = {"name": database.name}
+    if sizes.fargate(settings):
+        names["username"] = database.username
+    for key, name in names.items():
+        reason = aws_database.check_name(name)
+        if name == aws_database.ADMIN:
+            reason = f'is the administrator\'s (got "{name}")'
+        if reason:
+            yield Problem(Rule.RDS_NAME, ("database", key), reason, Drop(("database", key)))
+    region = settings.aws.region if settings.aws else ""
+    if database.backup_region == region:
+        path: Path = ("database", "backup_region")
+        yield Problem(
+            Rule.SAME_REGION,
+            path,
+            f'must be another region than aws.region (got "{region}")',
+            Drop(path),
+        )
+    if database.rds_proxy_ca_file and not database.rds_proxy:
+        yield _drop(Rule.RDS_PROXY, "rds_proxy_ca_file", "without database.rds_proxy", database)
+    if database.aurora:
+        yield from _aurora(database)
+
+
+def _aurora(database: Database) -> Iterator[Problem]:
+    if "backup_region" in database.model_fields_set:
+        why = "with aurora, whose backups backup.copy_region copies"
+        yield _drop(Rule.AURORA, "backup_region", why, database)
+    if "storage_gb" in database.model_fields_set:
+        yield _drop(Rule.AURORA, "storage_gb", "with aurora, whose disk grows by itself", database)
+    if (database.instance_class or "").startswith("db.m"):
+        path: Path = ("database", "instance_class")
+        yield Problem(
+            Rule.AURORA,
+            path,
+            f'must be a db.r, db.t or db.x class with aurora (got "{database.instance_class}")',
+            Put(path, "db.r7g.large"),
+        )
+
+
+def _in_cluster(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    if settings.runtime is not Runtime.KUBERNETES or database.existing is not None:
+        return
+    if database.engine is Engine.MYSQL:
+        path: Path = ("database", "engine")
+        yield Problem(
+            Rule.CLUSTER_MYSQL,
+            path,
+            "must be postgresql where the database is made in the cluster; another one can be given as "
+            f'database.existing (got "{database.engine.value}")',
+            Put(path, Engine.POSTGRESQL.value),
+        )
+
+
+CHECKS = (_user_length, _pgbouncer, _existing, _rds, _in_cluster)

@@ -36,6 +36,8 @@ def _authorities(settings: Settings, root: File) -> Iterator[Problem]:
     named: dict[Path, str | None] = {}
     if settings.database.existing:
         named["database", "existing", "ca_file"] = settings.database.existing.ca_file
+    for key in ("ca_file", "rds_proxy_ca_file"):
+        named["database", key] = getattr(settings.database, key)
     if settings.artifacts.existing:
         named["artifacts", "existing", "ca_file"] = settings.artifacts.existing.ca_file
     if settings.access.oidc:

@@ -5,15 +5,20 @@ from collections.abc import Iterator
 from models import Settings, Store
 from problems import Drop, Encrypt, Problem, Rule
 from pulumi_mlflow.contracts import Engine
-from sections import Runtime
+from sections import CLOUD, Runtime
+
+_KEYS = ("artifacts_access_key", "artifacts_secret_key")
 
 
 def _needed(settings: Settings) -> dict[str, str]:
     """Key of each secret that the settings need → why."""
-    if settings.runtime is not Runtime.DOCKER:
+    if settings.runtime is Runtime.LOCAL:
         return {}
     database, artifacts = settings.database, settings.artifacts
     bucket = artifacts.store is Store.S3
+    if settings.runtime in CLOUD:
+        # There a bucket is used by the identity of who runs the server, unless keys are given: both of them.
+        bucket = artifacts.existing is not None and any(getattr(settings, key) for key in _KEYS)
     needed = {
         "database_password": (
             database.existing is not None and database.engine is not Engine.SQLITE,
@@ -23,7 +28,9 @@ def _needed(settings: Settings) -> dict[str, str]:
         "artifacts_secret_key": (bucket, "the secret key of artifacts.existing"),
         "oidc_client_secret": (
             settings.access.auth.by_provider,
-            "the secret of access.oidc.client_id",
+            "the client's secret of access.oidc or aws.cognito"
+            if settings.runtime is Runtime.AWS
+            else "the secret of access.oidc.client_id",
         ),
     }
     return {key: why for key, (is_needed, why) in needed.items() if is_needed}
@@ -31,12 +38,7 @@ def _needed(settings: Settings) -> dict[str, str]:
 
 def _secrets(settings: Settings) -> Iterator[Problem]:
     needed = _needed(settings)
-    for key in (
-        "database_password",
-        "artifacts_access_key",
-        "artifacts_secret_key",
-        "oidc_client_secret",
-    ):
+    for key in ("database_password", *_KEYS, "oidc_client_secret"):
         given = getattr(settings, key) is not None
         if key in needed and not given:
             yield Problem(
@@ -45,7 +47,7 @@ def _secrets(settings: Settings) -> Iterator[Problem]:
                 f"must be given: {needed[key]} (got nothing)",
                 Encrypt((key,)),
             )
-        if given and key not in needed and settings.runtime is Runtime.DOCKER:
+        if given and key not in needed:
             yield Problem(
                 Rule.SECRET_UNUSED,
                 (key,),

@@ -3,18 +3,23 @@
 import math
 from collections.abc import Iterator, Mapping
 
+import sizes
 from models import Settings
-from problems import Path, Problem, Put, Rule
+from problems import Drop, Mend, Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import Engine
-from pulumi_mlflow.core import budgets
-from sections import Runtime
+from pulumi_mlflow.core import aws_database, budgets, ecs, profiles
+from sections import CLOUD, Runtime
 
 _MOST_CONNECTIONS = 1000
 """PostgreSQL starts a process per connection: above this the mend is fewer connections, not more of them."""
 
+_MOST_IN_RDS = 3600
+"""What the class of the largest size has, see core/profiles.py."""
+
 _USUAL: Mapping[Path, int] = {
     ("tracking", "workers"): 2,
     ("tracking", "replicas"): 2,
+    ("tracking", "max_replicas"): 3,
     ("database", "pool_size"): budgets.POOL_SIZE,
     ("database", "max_overflow"): budgets.MAX_OVERFLOW,
 }
@@ -23,7 +28,7 @@ _USUAL: Mapping[Path, int] = {
 def _replicas(settings: Settings) -> Iterator[Problem]:
     replicas = settings.tracking.replicas
     path = ("tracking", "replicas")
-    if replicas == 1:
+    if replicas == 1 or settings.runtime in CLOUD:
         return
     if settings.database.engine is Engine.SQLITE:
         yield Problem(
@@ -41,22 +46,70 @@ def _replicas(settings: Settings) -> Iterator[Problem]:
         )
 
 
+def _max_replicas(settings: Settings) -> Iterator[Problem]:
+    tracking = settings.tracking
+    if tracking.max_replicas is not None and tracking.max_replicas < tracking.replicas:
+        path: Path = ("tracking", "max_replicas")
+        yield Problem(
+            Rule.MAX_REPLICAS,
+            path,
+            f"must be ≥ tracking.replicas, {tracking.replicas} (got {tracking.max_replicas})",
+            Put(path, tracking.replicas),
+        )
+
+
+def _peak(settings: Settings) -> int:
+    """Most servers at once: in a cloud those of autoscaling, while a version is rolled out."""
+    tracking = settings.tracking
+    if settings.runtime not in CLOUD:
+        return tracking.replicas
+    most = max(tracking.replicas, tracking.max_replicas or 1)
+    return profiles.peak_replicas(most, doubled=sizes.fargate(settings))
+
+
 def _connections(settings: Settings) -> Iterator[Problem]:
     if settings.database.engine is Engine.SQLITE:
         return
     tracking, database = settings.tracking, settings.database
     problem = budgets.check_connections(
         tracking.workers,
-        tracking.replicas,
+        _peak(settings),
         database.pool_size,
         database.max_overflow,
         database.max_connections,
         pooled=database.pgbouncer,
         own_users=settings.access.auth.by_server,
     )
-    if problem:
+    if problem and not (sizes.rds(settings) and database.rds_proxy):
         path = ("database", "max_connections")
+        if settings.runtime in CLOUD:
+            problem = (
+                f"{problem}; counted are tracking.max_replicas, "
+                f"{tracking.max_replicas or tracking.replicas}, while a version is rolled out"
+            )
         yield Problem(Rule.CONNECTIONS, path, problem, _fewer_or_more(settings))
+    elif sizes.rds(settings):
+        yield from _class_connections(settings)
+
+
+def _class_connections(settings: Settings) -> Iterator[Problem]:
+    """RDS's own limit, which the class's memory sets."""
+    database, path = settings.database, ("database", "max_connections")
+    instance_class = database.instance_class or ""
+    reason = aws_database.check_connections(instance_class, database.max_connections)
+    if not reason:
+        return
+    needed = sizes.needed_connections(settings)
+    fitting = profiles.smallest(needed)
+    mend: Mend
+    if not aws_database.check_connections(instance_class, needed):
+        mend = Put(path, needed)
+    elif fitting:
+        larger = profiles.PROFILES[fitting].instance_class
+        mend = Put(("database", "instance_class"), larger)
+    else:
+        mend = _furthest(settings)
+    yield Problem(Rule.CLASS_CONNECTIONS, path, reason, mend)
 
 
 def _fewer_or_more(settings: Settings) -> Put:
@@ -64,17 +117,26 @@ def _fewer_or_more(settings: Settings) -> Put:
     tracking, database = settings.tracking, settings.database
     needed = budgets.database_connections(
         tracking.workers,
-        tracking.replicas,
+        _peak(settings),
         database.pool_size,
         database.max_overflow,
         pooled=database.pgbouncer,
         own_users=settings.access.auth.by_server,
     )
-    if needed <= _MOST_CONNECTIONS:
+    # RDS's limit by class is a rule of its own.
+    most = _MOST_IN_RDS if sizes.rds(settings) else _MOST_CONNECTIONS
+    if needed <= most:
         return Put(("database", "max_connections"), math.ceil(needed / 10) * 10)
+    return _furthest(settings)
+
+
+def _furthest(settings: Settings) -> Put:
+    """Less of what is furthest over its usual value."""
+    tracking, database = settings.tracking, settings.database
     values: dict[Path, int] = {
         ("tracking", "workers"): tracking.workers,
         ("tracking", "replicas"): tracking.replicas,
+        ("tracking", "max_replicas"): tracking.max_replicas or 1,
         ("database", "pool_size"): database.pool_size,
         ("database", "max_overflow"): database.max_overflow,
     }
@@ -97,4 +159,32 @@ def _worker_memory(settings: Settings) -> Iterator[Problem]:
         )
 
 
-CHECKS = (_replicas, _connections, _worker_memory)
+def _fargate(settings: Settings) -> Iterator[Problem]:
+    tracking = settings.tracking
+    if not sizes.fargate(settings):
+        return
+    wanted = {
+        "cpus": (1, tracking.cpus, None),
+        "memory_mb": (1, None, tracking.memory_mb),
+        "workers": (tracking.workers, None, None),
+    }
+    for key, size in wanted.items():
+        try:
+            ecs.server_size(*size)
+        except ValueError:
+            path: Path = ("tracking", key)
+            yield Problem(
+                Rule.FARGATE_SIZE,
+                path,
+                "must fit into 16 CPUs and 122880 MiB, what a task of Fargate has at most (half a CPU a worker); take "
+                f"more replicas of fewer workers (got {getattr(tracking, key):g})",
+                Put(path, 2) if key == "workers" else Drop(path),
+            )
+    try:
+        ecs.storage_gb(tracking.scratch_mb or 0)
+    except ValueError as error:
+        path = ("tracking", "scratch_mb")
+        yield Problem(Rule.FARGATE_DISK, path, str(error).removeprefix("scratch_mb: "), Drop(path))
+
+
+CHECKS = (_replicas, _max_replicas, _connections, _worker_memory, _fargate)

@@ -160,7 +160,7 @@ def _of_group(instance: Resource, resources: Sequence[Resource]) -> int:
                     return _number(dig(one, "value"))
     made = instance.get("instanceClass")
     try:
-        return aws_database.default_connections(made) if isinstance(made, str) else 0
+        return aws_database.most_connections(made) if isinstance(made, str) else 0
     except ValueError:
         return 0
 

@@ -41,6 +41,8 @@ class Seen:
     """Names of what it depends on, directly."""
     secret: set
     """Names of inputs that are secret as a whole."""
+    ignored: set
+    """Names of inputs whose change Pulumi is told to ignore."""
 
 
 def arn(service, rest):
@@ -175,6 +177,7 @@ class Program:
                 request.protect,
                 {_name(urn) for urn in request.dependencies},
                 {key for key, value in inputs.items() if is_secret(value)},
+                set(request.ignoreChanges),
             )
 
     def _outputs(self):

@@ -68,7 +68,7 @@ class Composed:
             return await output.future(), await output.is_secret()
 
         usual = pulumi.export
-        pulumi.export = lambda name, value: exports.__setitem__(name, value)
+        pulumi.export = exports.__setitem__
         try:
             with program_loop() as loop:
                 loop.run_until_complete(run_pulumi_func(program))

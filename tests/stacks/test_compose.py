@@ -1,4 +1,4 @@
-"""The stacks as composed from the real YAML files, under mocks: AWS and Kubernetes are not composed yet."""
+"""The local and docker stacks as composed from the real YAML files, under mocks; the cloud's are in test_prod.py."""
 
 import json
 from collections import Counter
@@ -314,8 +314,3 @@ def test_every_choice_composes_and_keeps_its_secrets(database, store, login, ing
             assert not [value for value in secrets if value in text], item.name
     public = {name: value for name, (value, secret) in exports.items() if not secret}
     assert not [value for value in secrets if value in json.dumps(public, default=str)]
-
-
-def test_prod_is_validated_and_says_that_it_comes_later():
-    with pytest.raises(pulumi.RunError, match="come with a later release"):
-        composed("prod")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from docker.client import DockerClient
+from tests.stacks import cloud
 
 import preflight
 from models import Images
@@ -294,11 +295,14 @@ def test_ingredients_that_set_up_has_made(engine, monkeypatch, tmp_path):
     assert images.cache_folder() == tmp_path
 
 
-def test_the_cloud_is_not_asked(monkeypatch):
+@pytest.mark.parametrize("tree", [cloud.AWS, cloud.KUBERNETES], ids=["aws", "kubernetes"])
+def test_the_cloud_is_not_asked(tree, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", "unix:///none.sock")
-    raw = {"runtime": "aws", "aws": '{"region": "eu-central-1"}', "access": '{"hosts": ["a.b"]}'}
+    monkeypatch.setenv("PULUMI_MLFLOW_CACHE", str(tmp_path))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "oauth2-proxy-test").touch()
 
-    preflight.preflight(load("stack", raw))
+    preflight.preflight(cloud.loaded(tree))
 
 
 @pytest.mark.parametrize(("key", "port"), [("port", 9000), ("console_port", 9001)])

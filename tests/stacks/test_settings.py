@@ -45,7 +45,10 @@ def stack_file(stack):
 
 @pytest.mark.parametrize("stack", ["local", "dev", "prod"])
 def test_our_own_stack_files_are_right(stack):
-    assert load(stack, raw(stack_file(stack))).runtime == stack_file(stack)["runtime"]
+    file = stack_file(stack)
+    # No file of ours holds a secret: the page of the stack says which command makes it.
+    secrets = {"oidc_client_secret": "typed"} if stack == "prod" else {}
+    assert load(stack, {**raw(file), **secrets}, secret_keys=secrets).runtime == file["runtime"]
 
 
 def test_local_needs_nothing_but_its_runtime():

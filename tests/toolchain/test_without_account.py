@@ -1,17 +1,23 @@
-"""The test provider's own answers, without an engine."""
+"""Stacks in a cloud without an account: the test provider's own answers, and when set-up uses it."""
 
+import contextlib
 import json
+import subprocess
 import sys
 
 import pytest
 import requests
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import provider_pb2
 from tests.support import ROOT
 
 sys.path.insert(0, str(ROOT / "toolchain"))
 
-from pulumi.runtime import rpc
-from pulumi.runtime.proto import provider_pb2
-
+import setup as cli
+from steps import providers
+from steps.console import Console, SetupError
+from steps.environment import Environment
+from steps.places import Places
 from test_provider import aws, kube, provider, values
 
 URN = "urn:pulumi:prod::mlflow::pulumi-mlflow:index:X$"
@@ -88,6 +94,14 @@ def test_a_table_says_what_is_replaced():
     olds = {"tags": {"place": "a", "x": 1}}
     assert diff(one, VPC, olds, {"tags": {"place": "a", "x": 2}})[1] == []
     assert diff(one, VPC, olds, {"tags": {"place": "b", "x": 1}})[1] == ["tags"]
+
+
+def test_the_table_may_be_that_of_the_docs(tmp_path):
+    (tmp_path / "table").write_text(json.dumps({VPC: {"replaces": ["cidrBlock"], "source": "x"}}))
+    told = provider.replace_table(str(tmp_path / "table"))
+    assert told[VPC] == ["cidrBlock"]
+    assert told["aws:s3/bucket:Bucket"] == ["bucket"]
+    assert provider.replace_table(None) == aws.REPLACED
 
 
 def job(name="one", **spec):
@@ -179,3 +193,185 @@ def test_objects_are_applied_to_a_cluster_as_a_kubeconfig_says(tmp_path, monkeyp
             ("DELETE", "/apis/batch/v1/namespaces/x/jobs/one"),
         ]
         assert asked[1][2]["headers"] == {"Content-Type": "application/apply-patch+yaml"}
+
+
+# ---------------------------------------------------------------- what a preview and an up run on
+
+
+@pytest.fixture
+def places(tmp_path):
+    clone = Places(root=tmp_path / "clone", cache=tmp_path / "cache")
+    packages = clone.venv / "lib" / "python3.11" / "site-packages" / "pulumi_aws"
+    packages.mkdir(parents=True)
+    (packages / "pulumi-plugin.json").write_text('{"version": "7.51.1"}')
+    return clone
+
+
+PROD = {"mlflow:runtime": "aws", "mlflow:aws": {"compute": "fargate"}}
+CREDENTIALS = {"AWS_PROFILE": "prod"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "packages"),
+    [
+        ({"mlflow:runtime": "local"}, []),
+        (PROD, ["aws"]),
+        ({"mlflow:runtime": "aws"}, ["aws"]),
+        ({"mlflow:runtime": "aws", "mlflow:aws": {"compute": "kubernetes"}}, ["aws", "kubernetes"]),
+        ({"mlflow:runtime": "kubernetes"}, ["kubernetes"]),
+    ],
+)
+def test_which_packages_want_an_account(settings, packages):
+    assert providers.packages_of(settings) == packages
+
+
+@pytest.mark.parametrize(
+    ("package", "given", "settings", "file", "missing"),
+    [
+        ("aws", {}, {}, None, "no AWS credentials"),
+        ("aws", CREDENTIALS, {}, None, None),
+        ("aws", {"AWS_WEB_IDENTITY_TOKEN_FILE": "/x"}, {}, None, None),
+        ("aws", {}, {"aws:profile": "prod"}, None, None),
+        ("aws", {}, {}, ".aws/credentials", None),
+        ("aws", {"AWS_CONFIG_FILE": "/nowhere"}, {}, ".aws/config", "no AWS credentials"),
+        ("kubernetes", {}, {}, None, "no kubeconfig"),
+        ("kubernetes", {}, {}, ".kube/config", None),
+        ("kubernetes", {"KUBECONFIG": "/nowhere"}, {}, ".kube/config", "no kubeconfig"),
+        ("kubernetes", {}, {"mlflow:kubernetes": {"stack": "acme/eks/prod"}}, None, None),
+    ],
+)
+def test_whose_credentials_are_missing(
+    places, tmp_path, monkeypatch, package, given, settings, file, missing
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if file:
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text("x")
+    found = providers.no_account(package, Environment(places, given), settings)
+    assert (found is None) == (missing is None)
+    assert missing is None or found.startswith(missing)
+
+
+@pytest.fixture
+def prepared(places, tmp_path, monkeypatch):
+    """A set-up whose programs are there, and what it would run."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (*providers._AWS_VARIABLES, *providers._AWS_FILES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli.Setup, "machine", lambda *_a, **_k: None)
+    monkeypatch.setattr(cli, "stack_settings", lambda *_a: PROD)
+    monkeypatch.setattr(cli, "ensure_stack", lambda *_a: done.append("stack"))
+    monkeypatch.setattr(cli, "reachable", lambda _url: False)
+    trial = (tmp_path / "trial.yaml", {"TRIAL": "1"})
+    monkeypatch.setattr(providers, "trial", lambda *_a: trial)
+    monkeypatch.setattr(
+        providers, "stand_in", lambda *_a: contextlib.nullcontext({"STAND_IN": "1"})
+    )
+    done = []
+
+    def run(command, *, env, **_options):
+        done.append((command, "STAND_IN" in env))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(cli.subprocess, "run", run)
+    setup = cli.Setup(places, Console(tmp_path / "logs", quiet=True))
+    return setup, done
+
+
+def have_plugin(places):
+    folder = places.cache / "pulumi-home" / "plugins" / "resource-aws-v7.51.1"
+    folder.mkdir(parents=True)
+    (folder / "pulumi-resource-aws").touch(0o755)
+
+
+def test_a_preview_without_an_account_says_so_and_has_a_state_of_its_own(prepared, capfd):
+    setup, done = prepared
+    assert setup.preview("prod", "auto", ["--", "--json"]) == 0
+    [(command, stands_in)] = done
+    assert command[:5] == ["pulumi", "preview", "-s", "prod", "--json"]
+    assert command[5] == "--config-file"
+    assert stands_in
+    said = capfd.readouterr()
+    assert "test provider in place of aws: no AWS credentials" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("choice", "credentials", "plugin", "stands_in"),
+    [
+        ("auto", True, True, False),
+        ("auto", True, False, True),
+        ("auto", False, True, True),
+        ("test", True, True, True),
+        ("real", False, False, False),
+    ],
+)
+def test_the_real_plugin_is_used_where_it_and_credentials_are_there(
+    prepared, places, monkeypatch, choice, credentials, plugin, stands_in
+):
+    setup, done = prepared
+    if credentials:
+        monkeypatch.setenv("AWS_PROFILE", "prod")
+    if plugin:
+        have_plugin(places)
+    setup.preview("prod", choice, [])
+    assert done[-1][1] is stands_in
+    assert ("stack" in done) is not stands_in
+
+
+def test_an_up_without_an_account_is_refused_before_anything_else(prepared, monkeypatch):
+    setup, done = prepared
+    with pytest.raises(SetupError, match=r"prod cannot be brought up(.|\n)*no AWS credentials"):
+        setup.run("prod", docker=False, image_source=None, accounts=True)
+    monkeypatch.setenv("AWS_PROFILE", "prod")
+    with pytest.raises(SetupError, match=r"aws 7\.51\.1 is not installed"):
+        setup.run("prod", docker=False, image_source=None, accounts=True)
+    assert done == []
+    have_plugin(setup.places)
+    setup.run("prod", docker=False, image_source=None, accounts=True)
+    assert done == ["stack"]
+
+
+def test_a_trial_opens_no_secret(places, monkeypatch):
+    settings = {
+        **PROD,
+        "mlflow:access": {"auth": "oidc"},
+        "mlflow:artifacts_secret_key": {"secure": "v1:abc"},
+    }
+    (places.root / "Pulumi.yaml").write_text("name: mlflow\n")
+    asked = []
+
+    def capture(command, **options):
+        asked.append((command, options["env"]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(providers, "capture", capture)
+    given = {"PULUMI_CONFIG_PASSPHRASE": "real", "PULUMI_ACCESS_TOKEN": "real"}
+    for _ in range(2):  # the second time nothing is made
+        file, env = providers.trial(places, Environment(places, given), "prod", settings)
+    [(_, first), (command, _)] = asked
+    assert first is not None
+    assert "real" not in env.values()
+    assert env["PULUMI_BACKEND_URL"].startswith((places.state / "trial").as_uri())
+    assert "mlflow:oidc_client_secret=trial-oidc-client-secret" in command
+    assert "mlflow:artifacts_secret_key=trial-artifacts-secret-key" in command
+    assert "abc" not in file.read_text()
+
+
+@pytest.mark.parametrize("command", ["up", "refresh", "down"])
+def test_what_changes_a_cloud_asks_for_accounts(command):
+    told = subprocess.run(
+        ["make", "-n", command, "STACK=prod"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "--stack prod --accounts" in told
+    told = subprocess.run(
+        ["make", "-n", "info"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "--accounts" not in told
+
+
+def test_bytecode_is_kept_whatever_the_machine_says(places):
+    """Else each `pulumi` compiles the providers' SDKs anew."""
+    exports = Environment(places, {"PYTHONDONTWRITEBYTECODE": "1"}).exports()
+    assert exports["PYTHONDONTWRITEBYTECODE"] == ""
+    assert "PYTHONDONTWRITEBYTECODE" not in Environment(places, {}).exports()

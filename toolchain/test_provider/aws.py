@@ -119,6 +119,7 @@ REPLACED: Final = {
         "taskRoleArn",
         "volumes",
     ],
+    "aws:s3/bucket:Bucket": ["bucket"],
     "aws:secretsmanager/secretVersion:SecretVersion": ["secretString"],
 }
 """Type → what is replaced rather than updated, where no table says it: that whose ARN or version a rollout goes by."""

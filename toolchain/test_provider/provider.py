@@ -163,8 +163,13 @@ class TestProvider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def replace_table(file: str | None) -> dict[str, list[str]]:
-    """Read the table of what is replaced; the few that rollouts go by where no file is named."""
-    return dict(aws.REPLACED if not file else json.loads(Path(file).read_text()))
+    """Read the table of what is replaced, such as docs/replaces.json; of other types the few that rollouts go by."""
+    table = json.loads(Path(file).read_text()) if file else {}
+    told = {
+        kind: entry["replaces"] if isinstance(entry, dict) else entry
+        for kind, entry in table.items()
+    }
+    return {**aws.REPLACED, **told}
 
 
 def _asked(question: Callable[[], Any], context: Any) -> Any:

@@ -42,8 +42,8 @@ class AwsClusterAccess(AwsComponent):
 
     _role = "cluster"
 
-    granted: list[pulumi.Resource]
-    """What must be there before a server starts."""
+    artifacts: ArtifactEndpoint
+    """The bucket, known once servers are let to it and to the database."""
 
     def __init__(
         self, name: str, args: AwsClusterAccessArgs, opts: Optional[pulumi.ResourceOptions] = None
@@ -60,7 +60,7 @@ class AwsClusterAccess(AwsComponent):
                 f"{name}: security_group: must be given for {database['component']}, which lets nobody else in"
             )
         super().__init__(name, args.get("deployment"), opts)
-        self.granted = []
+        self._granted: list[pulumi.CustomResource] = []
         if own and cluster:
             self._pod_identity(args, cluster)
         elif own and role:
@@ -69,7 +69,14 @@ class AwsClusterAccess(AwsComponent):
             self._policy(args, named)
         if database:
             self._let_in(args, database)
-        self.register_outputs({})
+        known = [args["artifacts"]["uri"], *(item.id for item in self._granted)]
+        self.artifacts = ArtifactEndpoint(
+            **{
+                **args["artifacts"],
+                "uri": pulumi.Output.all(*known).apply(lambda all_: str(all_[0])),
+            }
+        )
+        self.register_outputs({"artifacts": self.artifacts})
 
     def _pod_identity(self, args: AwsClusterAccessArgs, cluster: pulumi.Input[str]) -> None:
         role = aws.iam.Role(
@@ -80,7 +87,7 @@ class AwsClusterAccess(AwsComponent):
             opts=self._opts(),
         )
         self._policy(args, role.id)
-        self.granted.append(
+        self._granted.append(
             aws.eks.PodIdentityAssociation(
                 self._child("identity"),
                 cluster_name=cluster,
@@ -94,7 +101,7 @@ class AwsClusterAccess(AwsComponent):
 
     def _policy(self, args: AwsClusterAccessArgs, role: pulumi.Input[str]) -> None:
         artifacts = args["artifacts"]
-        self.granted.append(
+        self._granted.append(
             aws.iam.RolePolicy(
                 self._child("artifacts"),
                 name=self._short("artifacts"),
@@ -109,7 +116,7 @@ class AwsClusterAccess(AwsComponent):
         )
 
     def _let_in(self, args: AwsClusterAccessArgs, database: DatabaseEndpoint) -> None:
-        self.granted.append(
+        self._granted.append(
             aws.vpc.SecurityGroupIngressRule(
                 self._child("database-in"),
                 security_group_id=database["security_group"],

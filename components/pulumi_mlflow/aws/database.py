@@ -19,9 +19,7 @@ from ..guard import DataGuard
 from .common import AwsComponent
 from .network import AwsNetworkPlace
 
-ADMIN = "mlflow_admin"
-"""Name of the administrator: `admin` and `postgres` are reserved by one engine or the other. Another name would replace
-the database."""
+ADMIN = aws_database.ADMIN
 
 _LOGS = {"postgresql": ["postgresql", "upgrade"], "mysql": ["error", "slowquery"]}
 """Logs that go to CloudWatch, by what the engine speaks."""
@@ -96,7 +94,8 @@ class AwsDatabaseArgs(TypedDict):
     backup_days: NotRequired[int]
     """Days of point-in-time recovery, 1 to 35; 14 unless given."""
     backup_region: NotRequired[Optional[str]]
-    """Another region that backups are copied to; none unless given. Not with Aurora: AwsBackup copies that."""
+    """Another region that backups are copied to; none unless given. Not with Aurora: AwsBackup copies that. Copies are
+    kept for `backup_days` as they were when it was first given."""
     iam_auth: NotRequired[bool]
     """Whether people may log in by their AWS identity, see `login_policy`; no unless given."""
     replica: NotRequired[bool]
@@ -292,7 +291,8 @@ class AwsDatabase(AwsComponent):
                 kms_key_id=copy_key.arn,
                 retention_period=args.get("backup_days", 14),
                 region=backup_region,
-                opts=self._opts(protect=True),
+                # AWS takes no other number of days for what there is: it would be made anew, without its copies.
+                opts=self._opts(protect=True, ignore_changes=["retentionPeriod"]),
             )
         read_host: Optional[pulumi.Output[str]] = None
         if args.get("replica", False):

@@ -24,8 +24,8 @@ class AwsMonitoringArgs(TypedDict):
     """`AwsTrackingServer.cluster_name`."""
     server_service: pulumi.Input[str]
     """`AwsTrackingServer.service_name`."""
-    database: pulumi.Input[str]
-    """`AwsDatabase.identifier`."""
+    database: NotRequired[Optional[pulumi.Input[str]]]
+    """`AwsDatabase.identifier`; none for a database of others."""
     engine: NotRequired[str]
     """The database's engine; `postgresql` unless given."""
     instance_class: NotRequired[str]
@@ -91,7 +91,7 @@ class AwsMonitoring(AwsComponent):
             aws_alarms.CLUSTER: args["cluster_name"],
             aws_alarms.SERVICE: args["server_service"],
             aws_alarms.DOOR: args["door_service"],
-            aws_alarms.DATABASE: args["database"],
+            aws_alarms.DATABASE: args.get("database") or "",
             aws_alarms.REPLICA: args.get("replica") or "",
         }
         found = aws_alarms.alarms(stack)
@@ -176,7 +176,7 @@ def _stack(name: str, args: AwsMonitoringArgs) -> aws_alarms.Stack:
     return aws_alarms.Stack(
         replicas=args.get("replicas", 2),
         max_connections=args.get("max_connections", 150),
-        memory_mb=memory,
+        memory_mb=memory if args.get("database") else 0,
         storage_gb=0 if aurora else args.get("storage_gb", 50),
         cluster=aurora,
         replica=bool(args.get("replica")),

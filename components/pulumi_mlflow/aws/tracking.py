@@ -27,10 +27,6 @@ USER = f"{UID}:{UID}"
 
 _MIGRATION_MB = 2048
 _MIGRATION_SECONDS = 1800
-_WORKERS_A_CPU = 2
-"""On Docker a CPU that is not used costs nothing, and the limit is `limits.server_cpus`; here each is paid for, and
-replicas are added when they are busy."""
-
 _CPU_PERCENT = 60
 """Where replicas are added: MLflow's Python has its threads wait for one another well before 100 %."""
 
@@ -553,10 +549,7 @@ def _check(name: str, args: AwsTrackingServerArgs) -> "tuple[ecs.Size, int]":
         if reason:
             raise ValueError(f"{name}: {key}: {reason}")
     try:
-        size = ecs.size(
-            args.get("cpus") or workers / _WORKERS_A_CPU,
-            args.get("memory_mb") or budgets.server_memory_mb(workers),
-        )
+        size = ecs.server_size(workers, args.get("cpus"), args.get("memory_mb"))
         return size, ecs.storage_gb(_scratch_mb(args))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -228,7 +228,8 @@ def alarms(stack: Stack) -> list[Alarm]:
                 "Searches show what was a minute ago: a larger replica, or none",
             )
         )
-    return found
+    # Of a database that others run nothing is known.
+    return [alarm for alarm in found if stack.memory_mb or alarm.namespace != _RDS]
 
 
 def dashboard(found: list[Alarm], names: Mapping[str, str], region: str) -> str:

@@ -29,6 +29,10 @@ https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limi
 _MIB = 1 << 20
 
 
+ADMIN = "mlflow_admin"
+"""Name of the administrator: `admin` and `postgres` are reserved by one engine or the other. Another name would replace
+the database."""
+
 _RESERVED = ("admin", "postgres", "rdsadmin", "root", "mysql", "information_schema", "sys")
 """Names that RDS keeps for itself."""
 
@@ -72,11 +76,14 @@ def memory_mb(instance_class: str) -> int:
     )
 
 
-def default_connections(instance_class: str) -> int:
-    """Connections that a class accepts where its parameter group names no number, and the most that we give it.
+def most_connections(instance_class: str) -> int:
+    """Connections that RDS gives a class, in PostgreSQL.
 
     Args:
         instance_class: such as `db.t4g.medium`.
+
+    Raises:
+        ValueError: see `memory_mb`.
     """
     return min(5000, memory_mb(instance_class) * _MIB // _CONNECTION_BYTES)
 
@@ -88,7 +95,7 @@ def check_connections(instance_class: str, max_connections: int) -> str | None:
         instance_class: such as `db.t4g.medium`.
         max_connections: connections that it should accept.
     """
-    most = default_connections(instance_class)
+    most = most_connections(instance_class)
     if max_connections <= most:
         return None
     return (

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import budgets
 from .files import FILES_PATH
 
 PLATFORM = "1.4.0"
@@ -33,6 +34,10 @@ _SIZES = {
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html"""
 
 _STORAGE_GB = range(21, 201)
+_WORKERS_A_CPU = 2
+"""On Docker a CPU that is not used costs nothing, and the limit is `limits.server_cpus`; here each is paid for, and
+replicas are added when they are busy."""
+
 _IMAGE_GB = 15
 """Of a task's disk: what images and their layers take, with room."""
 
@@ -78,6 +83,20 @@ def size(cpus: float, memory_mb: int) -> Size:
         f"cpus, memory_mb: Fargate has at most 16 CPUs and 122880 MiB (got {cpus:g} and {memory_mb}); take more "
         "replicas of fewer workers"
     )
+
+
+def server_size(workers: int, cpus: float | None, memory_mb: int | None) -> Size:
+    """The size of a tracking server's task.
+
+    Args:
+        workers: processes that serve requests.
+        cpus: CPUs; by the number of workers where none are given.
+        memory_mb: in MiB; by the number of workers where none is given.
+
+    Raises:
+        ValueError: Fargate has none.
+    """
+    return size(cpus or workers / _WORKERS_A_CPU, memory_mb or budgets.server_memory_mb(workers))
 
 
 def storage_gb(scratch_mb: int) -> int:

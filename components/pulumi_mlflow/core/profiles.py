@@ -30,10 +30,10 @@ class Profile:
 
 
 PROFILES = {
-    # A burstable class: a quiet team. 8 GiB, which RDS gives 901 connections.
+    # A burstable class, for a quiet team: 8 GiB, to which RDS gives 901 connections.
     "S": Profile(2, 3, 2, "db.t4g.large", 4096, 50),
     # 16 GiB and 1802 connections.
-    "M": Profile(2, 6, 2, "db.m7g.xlarge", 8192, 100),
+    "M": Profile(2, 6, 2, "db.r7g.large", 8192, 100),
     # 32 GiB and 3604 connections, for servers of four processes.
     "L": Profile(3, 6, 4, "db.r7g.xlarge", 16384, 250),
 }

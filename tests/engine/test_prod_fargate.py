@@ -1,0 +1,80 @@
+"""The prod stack on Fargate in the real engine: order, protection, secrets, and no change where none is due."""
+
+import pytest
+from tests.engine import prod as checks
+from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
+from tests.stacks.cloud import AWS, merged
+from tests.support import ROOT
+
+pytestmark = pytest.mark.engine
+
+REPLACES = ROOT / "docs" / "replaces.json"
+"""What AWS's own provider replaces, by its source."""
+
+
+@pytest.fixture(scope="module")
+def prod(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fargate")
+    variables = {"PULUMI_MLFLOW_REPLACES": str(REPLACES)} if REPLACES.exists() else {}
+    with brought_up(folder, merged(AWS, DATABASE), ["aws"], **variables) as found:
+        yield found
+
+
+def test_a_preview_takes_seconds(prod, record_property):
+    checks.takes_seconds(prod, record_property)
+
+
+def test_what_holds_data_comes_first_then_migration_then_servers_then_the_door(prod):
+    done = prod.fake.lines()
+    instance = at(done, "create", "database-instance")
+    task = at(done, "create", "tracking-migration-task")
+    ran = at(done, "run", "tracking-migration")
+    server = at(done, "create", "tracking-server-service")
+    door = at(done, "create", "proxy-server-service")
+    assert instance < task < ran < server < door
+    assert at(done, "create", "artifacts-policy") < ran
+
+
+def test_nothing_changes_where_nothing_is_due(prod):
+    checks.stays_as_it_is(prod)
+
+
+def test_no_secret_is_plain_in_the_state_or_in_what_was_said(prod):
+    checks.keeps_secrets(prod)
+
+
+def test_a_failed_migration_stops_the_rollout_and_the_next_up_goes_on(prod):
+    """Of another image and a larger size: what holds data is changed where it is."""
+    image = f"registry.corp.example/mlflow@sha256:{'e' * 64}"
+    with prod.settings({"registry": {"server": image}, "size": "M"}):
+        prod.fake.exit_code = 1
+        with prod.doing() as done:
+            said = prod.up(ok=False)
+        assert 'relation "runs" does not exist' in said
+        assert not [line for line in done if line["name"] == "tracking-server-service"]
+        prod.fake.exit_code = 0
+        with prod.doing() as healed:
+            prod.up()
+    both = [*done, *healed]
+    rollout = at(both, "update", "tracking-server-service")
+    assert at(both, "create", "tracking-server-task") < rollout
+    assert at(both, "create", "tracking-migration-task") < rollout
+    assert len(done) + at(healed, "run", "tracking-migration") < rollout
+    changed = {(line["what"], line["type"]) for line in both if line["type"] in STATEFUL}
+    assert changed == {("update", "aws:rds/instance:Instance")}
+
+
+def test_another_bucket_is_refused_and_none_is_touched(prod):
+    with prod.settings({"artifacts": {"bucket": "another-of-corp"}}), prod.doing() as done:
+        said = prod.pulumi("preview", ok=False)
+    assert "artifacts-of-corp" in said
+    assert done == []
+
+
+def test_wrong_settings_register_nothing(prod):
+    checks.registers_nothing_of_wrong_settings(prod)
+
+
+def test_what_holds_data_is_destroyed_only_once_it_is_unprotected(prod):
+    """The last one: nothing is left."""
+    checks.keeps_its_data(prod)
