@@ -403,6 +403,7 @@ class Setup:
             "chromium": [self.chromium()],
             "kube-apiserver": [self.kube_apiserver()],
             "keycloak": [self.java(), self.keycloak()],
+            "policy": [self.policy()],
         }
         return all(one.here() for one in wanted[name])
 
