@@ -45,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "policy", "kube-apiserver")
+TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -403,6 +403,7 @@ class Setup:
             "chromium": [self.chromium()],
             "kube-apiserver": [self.kube_apiserver()],
             "keycloak": [self.java(), self.keycloak()],
+            "policy": [self.policy()],
         }
         return all(one.here() for one in wanted[name])
 
