@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import pulumi
 import pytest
 import yaml
 from tests.stacks import cloud
@@ -26,7 +27,9 @@ from tests.stacks.test_compose import (
 )
 from tests.support import ROOT
 
+from compose import compose
 from models import Runtime
+from pulumi_mlflow.component import MlflowComponent
 from settings import dotted, fields, runtimes_of, section_of
 
 DOCKER = "tests/docker/"
@@ -182,8 +185,9 @@ CHANGES = {
     ),
 }
 
-MOCKED = "tests/stacks/test_every_setting.py::test_a_changed_setting_of_a_cloud_changes_what_is_registered"
-"""Mocks alone: that AWS, or a cluster, takes it is seen in an account."""
+MOCKED = "tests/stacks/test_every_setting.py::test_a_changed_setting_of_a_cloud_reaches_a_component"
+"""As far as the component's arguments, whose own tests go on under mocks: that AWS, or a cluster, takes it is seen in an
+account."""
 
 COMBINED = "tests/stacks/test_prod.py::test_registers_what_the_golden_list_has"
 
@@ -286,12 +290,10 @@ CLOUD_CHANGES = {
     "aws.network.s3_prefixes": CloudChange(
         "pl-6ea54008", more={"aws": {"network": {**cloud.NETWORK, "internet": True}}}
     ),
-    "aws.network.internet": CloudChange(
-        True, more={"aws": {"network": cloud.NETWORK}, "access": {"auth": "basic", "oidc": None}}
-    ),
+    "aws.network.internet": CloudChange(True, more={"aws": {"network": cloud.NETWORK}, **BASIC}),
     "aws.zone": CloudChange("Z0123456789ABD"),
     "aws.certificate": CloudChange(f"{CERTIFICATE}two"),
-    "aws.login": CloudChange("proxy", more=BY_ALB),
+    "aws.login": CloudChange("proxy", more=COGNITO),
     "aws.cognito.user_pool": CloudChange(f"{USER_POOL}Cd2", more=COGNITO),
     "aws.cognito.client_id": CloudChange("def", more=COGNITO),
     "aws.cognito.domain": CloudChange("other", more=COGNITO),
@@ -325,7 +327,9 @@ CLOUD_CHANGES = {
     "artifacts.storage_gb": CloudChange(200, K, IN_CLUSTER),
     "artifacts.storage_class": CloudChange("gp3", K, IN_CLUSTER),
     "kubernetes.context": CloudChange("other", K),
-    "kubernetes.stack": CloudChange("corp/cluster/prod", K, {"kubernetes": {"context": None}}),
+    "kubernetes.stack": CloudChange(
+        "corp/cluster/prod", K, {"kubernetes": {"context": None, "stack": "corp/other/prod"}}
+    ),
     "kubernetes.namespace": CloudChange("team", K),
     "kubernetes.cluster": CloudChange("other", "AWS_CLUSTER"),
     "kubernetes.security_group": CloudChange("sg-0a1b2c3e", "AWS_CLUSTER"),
@@ -375,7 +379,7 @@ CLOUD_CHANGES = {
 
 ALIKE = {
     # What the other runtimes have too is put into the cloud's components by the same code, or by lines of its own.
-    "tracking.workers": CloudChange(3),
+    "tracking.workers": CloudChange(1),
     "tracking.memory_mb": CloudChange(4096),
     "tracking.cpus": CloudChange(4),
     "tracking.allowed_hosts": CloudChange(["a.corp.example"]),
@@ -448,25 +452,77 @@ def test_every_setting_of_a_cloud_is_here():
     assert not {*CLOUD_CHANGES} & {*ALIKE}
 
 
-_COMPOSED = {}
+class Known(dict):
+    """An output of a component that was not made: a mapping with whatever key is asked for, named by where it is from."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def __missing__(self, key):
+        return f"{self.name}[{key}]"
+
+    def __str__(self):
+        return self.name
+
+    def apply(self, _):
+        return self.name
 
 
 def in_a_cloud(tree, folder):
-    """All that is registered, and exported, for a cloud stack's settings."""
+    """What a cloud stack's settings are to the components: their names, classes and arguments, and the exports.
+
+    The components are not made: what each makes of an argument, its own tests have seen.
+    """
+    import aws_stack
+    import kubernetes_stack
+    import parts
+
+    made = []
+
+    def component(kind):
+        class Component:
+            def __init__(self, name, *args, **options):
+                options.pop("opts", None)
+                rest = [arg for arg in args if not isinstance(arg, pulumi.ResourceOptions)]
+                made.append((kind, name, repr(rest), repr(sorted(options.items()))))
+                self._name = name
+
+            def __getattr__(self, attribute):
+                return Known(f"{self._name}.{attribute}")
+
+            def require_output(self, output):
+                return Known(f"{self._name}.{output}")
+
+        return Component
+
     text = json.dumps(tree, sort_keys=True).replace("HERE", str(folder))
-    if text not in _COMPOSED:
-        stack = cloud.Composed(cloud.loaded(json.loads(text)))
-        things = {
-            item.name: (item.typ, json.dumps(item.raw, default=str, sort_keys=True))
-            for item in stack.seen.values()
-        }
-        _COMPOSED[text] = things, repr(stack.exports)
-    return _COMPOSED[text]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (aws_stack, kubernetes_stack):
+            for name, value in vars(module).items():
+                if isinstance(value, type) and issubclass(value, MlflowComponent):
+                    patch.setattr(module, name, component(name))
+        patch.setattr(aws_stack.aws, "Provider", component("account"))
+        patch.setattr(kubernetes_stack.kubernetes, "Provider", component("cluster"))
+        patch.setattr(pulumi, "StackReference", component("stack"))
+        patch.setattr(pulumi, "export", lambda name, value: made.append((name, str(value))))
+        patch.setattr(pulumi.Output, "secret", lambda value: value)
+        for kind in ("existing_database", "existing_artifacts"):
+            patch.setattr(
+                parts, kind, lambda name, kind=kind, **given: _there(made, kind, name, given)
+            )
+        compose(cloud.loaded(json.loads(text)))
+    return made
 
 
-@pytest.mark.usefixtures(ingredients.__name__)
+def _there(made, kind, name, given):
+    given.pop("opts")
+    made.append((kind, name, repr(sorted(given.items()))))
+    return Known(name)
+
+
 @pytest.mark.parametrize("key", [*CLOUD_CHANGES, *ALIKE])
-def test_a_changed_setting_of_a_cloud_changes_what_is_registered(key, folder):
+def test_a_changed_setting_of_a_cloud_reaches_a_component(key, folder):
     change = {**CLOUD_CHANGES, **ALIKE}[key]
     before = cloud.merged(getattr(cloud, change.base), change.more)
     if key == "aws.compute":

@@ -305,11 +305,7 @@ def test_a_cluster_of_another_stack_is_read_by_its_output_which_is_secret():
 @pytest.mark.parametrize("name", ["fargate postgresql s3 oidc", "fargate aurora"])
 def test_a_size_sets_servers_and_class(name):
     stack = composed(name)
-    [database] = [
-        item.inputs
-        for item in stack.seen.values()
-        if item.name in ("database-instance", "database-instance-0")
-    ]
+    database = [*stack.of("rds/instance:Instance"), *stack.of(":ClusterInstance")][0].inputs
     scaled = stack["tracking-scaling"]
 
     assert (database["instanceClass"], scaled["minCapacity"], scaled["maxCapacity"]) == (
