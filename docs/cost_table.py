@@ -38,9 +38,9 @@ class Echo(Mocks):
         """Make one."""
         return f"{args.name}-id", args.inputs
 
-    def call(self, _args: MockCallArgs) -> dict[str, Any]:
+    def call(self, _args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         """Look nothing up."""
-        return {}
+        return {}, None
 
 
 class Monitor(MockMonitor):
@@ -52,7 +52,7 @@ class Monitor(MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         """Register one."""
-        answer = super().RegisterResource(request)
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object)
         refers = {name: tuple(value.urns) for name, value in request.propertyDependencies.items()}
         self.found.append(
