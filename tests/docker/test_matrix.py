@@ -29,6 +29,8 @@ CELLS = matrix.everything() if FULL else matrix.usual()
 SIDE_BY_SIDE = 2 if FULL else 1
 """Stacks. In `make test` other files' stacks run beside them, which is enough for two cores."""
 
+WRITING = threading.Lock()
+
 THOROUGH = {
     matrix.TOUR[0]: "--large" if FULL else "--full",
     **(dict.fromkeys((*matrix.TOUR[1:3], matrix.TOUR[4]), "--full") if FULL else {}),
@@ -82,7 +84,6 @@ def proofs(client, request, tmp_path_factory):
                 stopped.set()
     finally:
         first.close()
-    write_report([f.result() for f in found.values() if f.done() and not f.exception()])
 
 
 def tour(stack, make, cells, there, found, stopped):
@@ -95,7 +96,9 @@ def tour(stack, make, cells, there, found, stopped):
             if stopped.is_set():
                 return
             try:
-                found[cell].set_result(prove(stack, cell, there, place, earlier))
+                proof = prove(stack, cell, there, place, earlier)
+                write_report(proof)
+                found[cell].set_result(proof)
             except BaseException as error:  # noqa: BLE001, it is raised in the test of that cell
                 found[cell].set_exception(error)
     finally:
@@ -201,15 +204,16 @@ def missing(door, then, runs):
     return [f"run {run_id} of {then}" for run_id in runs - runs_of(door)]
 
 
-def write_report(proved: list[Proof]) -> None:
-    """Put what was proved into the report, in the place of what an earlier run has found of the same cells."""
-    known = json.loads(REPORT.read_text())["cells"] if REPORT.exists() else {}
-    at = dt.datetime.now(dt.UTC).date().isoformat()
-    known |= {str(p.cell): {**asdict(p), "cell": p.cell._asdict(), "at": at} for p in proved}
-    order = [str(cell) for cell in matrix.everything()]
-    cells = {name: known[name] for name in order if name in known}
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps({"of": len(order), "cells": cells}, indent=1))
+def write_report(proof: Proof) -> None:
+    """Put what was proved of a cell into the report, in the place of what an earlier run has found of it."""
+    with WRITING:
+        known = json.loads(REPORT.read_text())["cells"] if REPORT.exists() else {}
+        at = dt.datetime.now(dt.UTC).date().isoformat()
+        known[str(proof.cell)] = {**asdict(proof), "cell": proof.cell._asdict(), "at": at}
+        order = [str(cell) for cell in matrix.everything()]
+        cells = {name: known[name] for name in order if name in known}
+        REPORT.parent.mkdir(exist_ok=True)
+        REPORT.write_text(json.dumps({"of": len(order), "cells": cells}, indent=1))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
