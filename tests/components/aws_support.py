@@ -44,6 +44,20 @@ class Seen:
     ignored: set
     """Names of inputs whose change Pulumi is told to ignore."""
 
+    @classmethod
+    def of(cls, request, inputs):
+        """From a request to register it."""
+        return cls(
+            request.name,
+            request.type,
+            plain(inputs),
+            _name(request.parent),
+            request.protect,
+            {_name(urn) for urn in request.dependencies},
+            {key for key, value in inputs.items() if is_secret(value)},
+            set(request.ignoreChanges),
+        )
+
 
 def arn(service, rest):
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}"
@@ -169,16 +183,7 @@ class Program:
             inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
             assert request.name not in self.seen, f"{request.name} is there twice"
             self.raw[request.name] = inputs
-            self.seen[request.name] = Seen(
-                request.name,
-                request.type,
-                plain(inputs),
-                _name(request.parent),
-                request.protect,
-                {_name(urn) for urn in request.dependencies},
-                {key for key, value in inputs.items() if is_secret(value)},
-                set(request.ignoreChanges),
-            )
+            self.seen[request.name] = Seen.of(request, inputs)
 
     def _outputs(self):
         endpoint = getattr(self.made, "endpoint", None) or getattr(self.made, "network", None) or {}

@@ -112,7 +112,7 @@ def test_commands_of_set_up_exist():
 
 def test_settings_exist():
     known = {".".join(str(step) for step in path) for path, _ in fields()}
-    named = commands(r"\bmlflow:([a-z_]+(?:\.[a-z_]+)?)")
+    named = commands(r"\bmlflow:([a-z_]+(?:\.[a-z0-9_]+)?)")
     assert named
     assert not {(page, key) for page, key in named if key not in known}
 

@@ -85,15 +85,7 @@ class Composed:
             inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
             key = request.name
             assert key not in self.seen, f"{key} is there twice"
-            self.seen[key] = aws_support.Seen(
-                request.name,
-                request.type,
-                aws_support.plain(inputs),
-                request.parent.rsplit("::", 1)[-1],
-                request.protect,
-                {urn.rsplit("::", 1)[-1] for urn in request.dependencies},
-                {name for name, value in inputs.items() if aws_support.is_secret(value)},
-            )
+            self.seen[key] = aws_support.Seen.of(request, inputs)
             self.seen[key].provider = request.provider
             self.seen[key].raw = inputs
 

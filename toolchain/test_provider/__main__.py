@@ -8,7 +8,7 @@ import sys
 from concurrent import futures
 from pathlib import Path
 
-import grpc # has no types
+import grpc  # has no types
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from . import kube

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import grpc # has no types
-from google.protobuf.empty_pb2 import Empty # has no types
+import grpc  # has no types
+from google.protobuf.empty_pb2 import Empty  # has no types
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from . import aws, kube

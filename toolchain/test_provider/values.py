@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from google.protobuf.struct_pb2 import Struct # has no types
+from google.protobuf.struct_pb2 import Struct  # has no types
 from pulumi.runtime import rpc
 
 _SIGNATURE: Final = rpc._special_sig_key  # noqa: SLF001 - the protocol's constant has no public name
