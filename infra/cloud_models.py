@@ -8,6 +8,7 @@ from sections import AWS, CLOUD, KUBERNETES, Section, only
 from values import (
     AwsId,
     Block,
+    Bucket,
     CertificateArn,
     Email,
     Flag,
@@ -16,6 +17,7 @@ from values import (
     KubernetesName,
     Namespace,
     Number,
+    Prefix,
     Region,
     RoleArn,
     StackName,
@@ -527,6 +529,35 @@ class Monitoring(Section):
         description="Labels by which Prometheus finds what it is told.",
         examples=["release: kube-prometheus-stack"],
         json_schema_extra=only(*CLOUD),
+    )
+
+
+class Archive(Section):
+    """Base backups and the write-ahead log of a database in a cluster, outside of it: one can go back to any second."""
+
+    bucket: Bucket = Field(
+        description="Bucket of S3 that is there.",
+        examples=["team-mlflow-archive"],
+        json_schema_extra=only(*KUBERNETES),
+    )
+    prefix: Prefix = Field(
+        "",
+        description="Path in the bucket below which everything is kept.",
+        examples=["production"],
+        json_schema_extra=only(*KUBERNETES),
+    )
+    role_arn: RoleArn = Field(
+        description="IAM role that the database's service account takes on (IRSA) to write there.",
+        examples=["arn:aws:iam::111122223333:role/mlflow-archive"],
+        json_schema_extra=only(*KUBERNETES),
+    )
+    keep_days: Whole = Field(
+        30,
+        ge=1,
+        le=365,
+        description="Days that one can go back to.",
+        examples=[30],
+        json_schema_extra=only(*KUBERNETES),
     )
 
 

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 import parts
-from cloud_models import Gateway, Ingress
+from cloud_models import Archive, Gateway, Ingress
 from models import Settings, Store
 from pulumi_mlflow import recipes
 from pulumi_mlflow.component import default_deployment
@@ -137,11 +137,24 @@ def _database(
             "memory_mb": wanted.memory_mb,
             "storage_gb": wanted.storage_gb or 0,
             "storage_class": wanted.storage_class,
+            "archive": _archive(wanted.archive),
             "monitoring_namespace": _watcher(settings),
         },
         opts,
     )
     return made.endpoint, made.cluster
+
+
+def _archive(wanted: Archive | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    return {
+        "destination": "/".join(
+            ("s3:/", wanted.bucket, *([wanted.prefix] if wanted.prefix else []))
+        ),
+        "role_arn": wanted.role_arn,
+        "retention_days": wanted.keep_days,
+    }
 
 
 def _artifacts(

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from cloud_models import Aws, Backup, Kubernetes, Monitoring, Registry, Size
+from cloud_models import Archive, Aws, Backup, Kubernetes, Monitoring, Registry, Size
 from pulumi_mlflow.contracts import AuthMode, Engine
 from pulumi_mlflow.core import budgets
 from sections import (
@@ -323,6 +323,12 @@ class Database(Section):
         None,
         description="Storage class of its disks; the usual one of the cluster unless given.",
         examples=["gp3"],
+        json_schema_extra=only(*KUBERNETES),
+    )
+    archive: Archive | None = Field(
+        None,
+        description="Backups of a database in the cluster, by CloudNativePG's Barman Cloud plug-in. Without one "
+        "there are none, and the policy pack refuses the stack.",
         json_schema_extra=only(*KUBERNETES),
     )
     multi_az: Flag = Field(

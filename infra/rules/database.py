@@ -7,7 +7,7 @@ from models import Database, Settings, TlsMode
 from problems import Drop, Path, Problem, Put, Rule
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import aws_database, urls
-from sections import CLOUD, Runtime
+from sections import CLOUD, Runtime, Section
 
 HOST_OF_CONTAINERS = "host.docker.internal"
 """The engine's machine, as containers know it."""
@@ -103,6 +103,7 @@ _OF_MADE = (
     "instance_class",
     "storage_gb",
     "storage_class",
+    "archive",
     "multi_az",
     "read_replica",
     "rds_proxy",
@@ -128,6 +129,8 @@ def _not_made(settings: Settings) -> Iterator[Problem]:
 def _drop(rule: Rule, key: str, why: str, database: Database) -> Problem:
     value = getattr(database, key)
     shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+    if isinstance(value, Section):
+        shown = "a mapping"
     return Problem(
         rule,
         ("database", key),

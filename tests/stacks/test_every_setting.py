@@ -247,6 +247,8 @@ MAILS = {"monitoring": {"emails": ["ml@corp.example"]}}
 POOLED = {"database": {"rds_proxy": True}}
 DIGEST = f"@sha256:{'a' * 64}"
 K = "KUBERNETES"
+ROLE = "arn:aws:iam::111122223333:role"
+ARCHIVED = {"database": {"archive": {"bucket": "archive-of-corp", "role_arn": f"{ROLE}/archive"}}}
 
 DB_THERE = {
     "database": {"existing": {"host": "db.corp.example", "tls_mode": "require"}},
@@ -309,6 +311,10 @@ CLOUD_CHANGES = {
     "database.instance_class": CloudChange("db.r7g.xlarge"),
     "database.storage_gb": CloudChange(200),
     "database.storage_class": CloudChange("gp3", K),
+    "database.archive.bucket": CloudChange("other-archive", K, ARCHIVED),
+    "database.archive.prefix": CloudChange("other", K, ARCHIVED),
+    "database.archive.role_arn": CloudChange(f"{ROLE}/other", K, ARCHIVED),
+    "database.archive.keep_days": CloudChange(7, K, ARCHIVED),
     "database.multi_az": CloudChange(False),
     "database.read_replica": CloudChange(True, seen=COMBINED),
     "database.rds_proxy": CloudChange(True, seen=COMBINED),
