@@ -205,11 +205,13 @@ def test_an_engine_out_of_reach_is_refused(project):
     assert project.registered() == set()
 
 
-def test_the_cloud_is_checked_and_then_said_to_come_later(project):
+def test_the_file_of_prod_wants_its_one_secret_and_nothing_else(project):
     config = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     project.configure({key.removeprefix("mlflow:"): value for key, value in config.items()})
 
     diagnostics = project.refused()
 
-    assert "the settings are right" in diagnostics
+    assert diagnostics.count("must be given") == 1
+    assert "mlflow:oidc_client_secret: must be given" in diagnostics
+    assert "pulumi config set --secret 'mlflow:oidc_client_secret'" in diagnostics
     assert project.registered() == set()
