@@ -157,6 +157,20 @@ def pod_trust() -> str:
     )
 
 
+def cluster_trust(region: str, account: str, cluster: str) -> str:
+    """Who may take on the role of a cluster: EKS, for that cluster alone.
+
+    https://docs.aws.amazon.com/eks/latest/userguide/cross-service-confused-deputy-prevention.html
+
+    Args:
+        region: that the cluster is in.
+        account: that it belongs to.
+        cluster: its name.
+    """
+    arn = f"arn:{partition(region)}:eks:{region}:{account}:cluster/{cluster}"
+    return trust("eks.amazonaws.com", {"ArnLike": {"aws:SourceArn": arn}, **own_account(account)})
+
+
 def task_trust(region: str, account: str) -> str:
     """Who may take on the role of a task: ECS, for tasks of this account and region.
 
