@@ -88,7 +88,7 @@ def network(
 
 def images(settings: Settings) -> dict[str, pulumi.Input[str]]:
     """Images that the cluster pulls: the settings', and nginx's official one."""
-    known = {"nginx": recipes.OFFICIAL["nginx"]}
+    known = {"nginx": recipes.official("nginx")}
     if settings.registry:
         known |= {key: image for key, image in settings.registry if image}
     return {**known}
