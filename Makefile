@@ -9,10 +9,10 @@ CLI := $(RUN) pulumi-mlflow
 LOCK := $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready up down preview refresh info env ps logs shell users verify dump restore test lint lock
+.PHONY: help setup ready up down preview refresh info env ps logs shell users verify dump restore test lint lock images-update
 
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "STACK=$(STACK) unless told otherwise: make up STACK=dev"
 
 setup: ## Get what the stack needs: Python packages, Pulumi, and for Docker stacks plugin and engine.
@@ -83,3 +83,7 @@ lock: ## Pin the versions that pyproject.toml allows.
 	@$(LOCK) -c images/mlflow/requirements.lock images/mlflow/requirements-redis.in \
 	  -o images/mlflow/requirements-redis.lock
 	@$(LOCK) policy/requirements.in -o policy/requirements.lock
+
+# A stack that pushes no images has none to compare.
+images-update: ready ## Take in newer official base images by digest, and show what is new; DRY=1 only shows it.
+	@$(CLI) images-update $(if $(filter-out local dev,$(STACK)),--stack $(STACK)) $(if $(DRY),--dry-run)

@@ -15,7 +15,7 @@ from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
-from pulumi_mlflow.kubernetes.database import KubernetesDatabase
+from pulumi_mlflow.kubernetes.database import KubernetesArchiveArgs, KubernetesDatabase
 from pulumi_mlflow.kubernetes.monitoring import KubernetesMonitoring
 from pulumi_mlflow.kubernetes.network import KubernetesNetwork
 from pulumi_mlflow.kubernetes.proxy import KubernetesAuthProxy
@@ -88,7 +88,7 @@ def network(
 
 def images(settings: Settings) -> dict[str, pulumi.Input[str]]:
     """Images that the cluster pulls: the settings', and nginx's official one."""
-    known = {"nginx": recipes.OFFICIAL["nginx"]}
+    known = {"nginx": recipes.official("nginx")}
     if settings.registry:
         known |= {key: image for key, image in settings.registry if image}
     return {**known}
@@ -145,7 +145,7 @@ def _database(
     return made.endpoint, made.cluster
 
 
-def _archive(wanted: Archive | None) -> dict[str, Any] | None:
+def _archive(wanted: Archive | None) -> KubernetesArchiveArgs | None:
     if wanted is None:
         return None
     return {

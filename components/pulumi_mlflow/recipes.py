@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
+from .core import base_images
+
 OFFICIAL = {
     "debian": "debian:12.12-slim",
     "nginx": "nginx:1.28.0-bookworm",
@@ -46,6 +48,33 @@ def folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "images"
     return inside if inside.is_dir() else package.parents[1] / "images"
+
+
+def bases_file() -> Path:
+    """The lock file of official images: what `pulumi-mlflow images-update` writes, and is committed."""
+    return folder() / "bases.json"
+
+
+def locked_bases() -> dict[str, base_images.Base]:
+    """Digests that official tags are locked to; none without a lock file.
+
+    Raises:
+        LockError: the file is broken.
+    """
+    file = bases_file()
+    return base_images.parse(file.read_text(), file) if file.is_file() else {}
+
+
+def official(name: str) -> str:
+    """Reference of an official image: by its digest where that is locked, else by its tag.
+
+    Args:
+        name: key of `OFFICIAL`.
+
+    Raises:
+        LockError: the lock file is broken.
+    """
+    return base_images.pinned(OFFICIAL[name], locked_bases())
 
 
 class MissingIngredientError(RuntimeError):

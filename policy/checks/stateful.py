@@ -18,6 +18,7 @@ _TYPES = frozenset(
         "aws:efs/fileSystem:FileSystem",
         "aws:ebs/volume:Volume",
         "aws:dynamodb/table:Table",
+        "aws:eks/cluster:Cluster",
         "pulumi-python:dynamic/pulumi-mlflow:GeneratedSecret",
         "pulumi-python:dynamic/pulumi-mlflow:DataGuard",
     }

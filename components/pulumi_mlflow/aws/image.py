@@ -34,6 +34,7 @@ class AwsImage(AwsComponent):
 
     Raises:
         ValueError: an image that there is not, or an existing one without a digest.
+        LockError: the lock file of official images is broken.
         MissingIngredientError: set-up has not made a program of it.
     """
 
@@ -49,14 +50,14 @@ class AwsImage(AwsComponent):
     ) -> None:
         kind, existing = args.get("kind", "mlflow"), args.get("existing")
         _check(name, args)
+        source = ImageSource(args.get("source", ImageSource.REGISTRY.value))
+        arguments = {} if existing else build_args(kind, source, args.get("extras", []))
         super().__init__(name, args.get("deployment"), opts)
         if existing:
             self.reference = pulumi.Output.from_input(existing)
             self.repository_arn = None
             self.register_outputs({"reference": self.reference})
             return
-        source = ImageSource(args.get("source", ImageSource.REGISTRY.value))
-        arguments = build_args(kind, source, args.get("extras", []))
         repository = aws.ecr.Repository(
             self._child("repository"),
             # ECR's settings of scanning and tags change in place; another name would replace it.

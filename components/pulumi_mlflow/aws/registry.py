@@ -20,9 +20,6 @@ from .. import builds, recipes
 from ..core import aws_image
 from ..recipes import ImageSource
 
-_BASES = {"mlflow": "python", "nginx": "nginx", "oauth2-proxy": "debian"}
-"""Kind → official image that it begins with."""
-
 _TAG_LENGTH = 16
 
 _ARCHITECTURE = "amd64"
@@ -40,11 +37,14 @@ def build_args(kind: str, source: ImageSource, extras: Iterable[str]) -> dict[st
         kind: one of `aws_image.KINDS`.
         source: whether official images can be had.
         extras: further drivers of the server's image.
+
+    Raises:
+        LockError: the lock file of official images is broken.
     """
     base = (
         recipes.image_name("base", source, {})
         if source is ImageSource.BUILD
-        else recipes.OFFICIAL[_BASES[kind]]
+        else recipes.official(aws_image.BASES[kind])
     )
     drivers = " ".join(sorted(set(extras)))
     return {"BASE": base, **({"EXTRAS": drivers} if drivers and kind == "mlflow" else {})}

@@ -9,6 +9,9 @@ from .server_image import SCRATCH
 KINDS = ("mlflow", "nginx", "oauth2-proxy")
 """Images that tasks run: folders below `images/`."""
 
+BASES = {"mlflow": "python", "nginx": "nginx", "oauth2-proxy": "debian"}
+"""Kind → official image that it begins with, unless all is built from packages."""
+
 _FOLDERS = {
     "mlflow": (FILES_PATH, SCRATCH, "/tmp"),  # noqa: S108 - in the container
     "nginx": (FILES_PATH, "/tmp"),  # noqa: S108

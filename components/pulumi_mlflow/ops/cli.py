@@ -16,12 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..core import costs
+from ..core import base_images, costs
 from . import containers, local, state
 from . import cost as cost_module
 from . import down as down_module
 from . import dump as dump_module
 from . import env as env_module
+from . import images_update as images_update_module
 from . import import_compose as import_compose_module
 from . import import_data as import_data_module
 from . import import_mlruns as import_mlruns_module
@@ -328,6 +329,37 @@ def shell(
     raise typer.Exit(containers.shell((running or found_containers)[0], command or ["/bin/sh"]))
 
 
+@app.command("images-update")
+def images_update(
+    stack: Annotated[
+        str | None, typer.Option("--stack", "-s", help="Compare what this stack runs as well.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, and write nothing.")] = False,
+) -> None:
+    """Lock the official base images to the digests that their tags have now, and show what is new.
+
+    The stack's next preview shows what this changes. Nothing is pulled or pushed here.
+    """
+    with _status("asking for digests") as show:
+        found = images_update_module.look(_stack(stack) if stack else None, show)
+    now = base_images.merge(found.changes)
+    _print_rows(base_images.COLUMNS, [change.row() for change in found.changes])
+    if found.running:
+        _print_rows(base_images.RUNNING_COLUMNS, [one.row(now) for one in found.running])
+    elif stack:
+        typer.echo(f"stack '{stack}' has pushed no image")
+    if found.is_new and dry_run:
+        typer.echo(f"{found.file}: not written; without --dry-run it is")
+        return
+    if found.is_new:
+        found.write()
+    typer.echo(f"{found.file}: {'written; commit it' if found.is_new else 'nothing new'}")
+    if found.is_new or found.is_behind:
+        typer.echo(
+            f"Next: make preview STACK={stack or 'prod'} shows which images and tasks change"
+        )
+
+
 @app.command("import-compose")
 def import_compose(
     file: Annotated[Path, typer.Argument(help="Compose file of an MLflow deployment.")],
@@ -578,6 +610,13 @@ def _print_outcomes(outcomes: list[verify_module.Outcome], title: Text) -> None:
         result = Text(o.result.value, style=_STYLES[o.result])
         table.add_row(Text(o.title), result, f"{o.seconds:.1f}", Text(o.detail))
     Console().print(table)
+
+
+def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    _wide().print(table)
 
 
 def _confirm_loss(stack: Stack, lost: list[state.Protected], *, yes: bool) -> None:
