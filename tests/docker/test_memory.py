@@ -27,9 +27,11 @@ SAMPLE = """
 touch /tmp/sampling
 cd /sys/fs/cgroup
 [ ! -d memory ] || cd memory
+used() { cat memory.current memory.usage_in_bytes 2>/dev/null; }
 while [ -e /tmp/sampling ]; do
-  cat memory.current memory.usage_in_bytes 2>/dev/null
+  used
   cat memory.stat
+  used
   echo end
   sleep 0.05
 done
@@ -47,7 +49,8 @@ class Sample(NamedTuple):
 
 def read(block):
     """What `SAMPLE` prints in one turn; names are those of cgroup v2, else those of v1."""
-    (usage,) = (int(line) for line in block if line.isdigit())
+    # A file's page cache may go between two reads, when the file does: usage is read before and after.
+    usage = min(int(line) for line in block if line.isdigit())
     words = (line.split() for line in block)
     stat = {pair[0]: int(pair[1]) for pair in words if len(pair) == 2}
     kind = ("file", "shmem") if "file" in stat else ("total_cache", "total_shmem")
