@@ -1,5 +1,7 @@
 """Costs by a table of prices: each kind of resource, what has no price, what is assumed."""
 
+import re
+
 import pytest
 import yaml
 
@@ -96,7 +98,8 @@ def test_every_price_says_whence_and_the_report_says_what_it_rests_on():
     content = yaml.safe_load(cost.PRICES.read_text())
     for name, one in content["prices"].items():
         assert one["page"].startswith("https://aws.amazon.com/"), name
-        assert one["seen"] == "recalled" or one["seen"].startswith("third party, 20"), name
+        source = r"recalled|(infracost|terraform-provider-aws|third party), 20\d\d(-\d\d)?"
+        assert re.fullmatch(source, one["seen"]), name
     bill = costs.bill(CASES["rds"][0], TABLE)
     text = "\n".join(cost.report(costs.bill([], TABLE), bill, TABLE))
     assert "54  USD a month" in text
