@@ -38,6 +38,25 @@ def toolchain_environment() -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
+@functools.cache
+def tool(name: str, *, build: bool = True) -> Path | None:
+    """A program that set-up gets for tests, or None where it is not there and is not to be built.
+
+    Args:
+        name: as `setup.py tool` knows it.
+        build: whether it may be built, which takes minutes for some.
+
+    Raises:
+        RuntimeError: it could not be had; the message is what set-up says.
+    """
+    command = [sys.executable, ROOT / "toolchain" / "setup.py", "tool", name]
+    only_here = [] if build else ["--here"]
+    done = subprocess.run([*command, *only_here], capture_output=True, text=True, check=False)
+    if done.returncode and build:
+        raise RuntimeError(done.stderr)
+    return None if done.returncode else Path(done.stdout.strip())
+
+
 def free_port() -> int:
     """A port that nobody has, and that the kernel gives nobody until a stack has it, minutes later maybe.
 

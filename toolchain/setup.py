@@ -45,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy")
+TOOLS = ("keycloak", "chromium", "kube-apiserver", "kubeconform", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -392,7 +392,10 @@ class Setup:
             return self.places.policy_venv
         if name == "kube-apiserver":
             self.obtain(self.kube_apiserver())
-            return self.places.kube_apiserver
+            return self.places.tool(name)
+        if name == "kubeconform":
+            self.obtain(self.kubeconform())
+            return self.places.tool(name) / name
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
@@ -402,6 +405,7 @@ class Setup:
         wanted = {
             "chromium": [self.chromium()],
             "kube-apiserver": [self.kube_apiserver()],
+            "kubeconform": [self.kubeconform()],
             "keycloak": [self.java(), self.keycloak()],
             "policy": [self.policy()],
         }
@@ -428,6 +432,18 @@ class Setup:
             here=lambda: kubernetes.apiserver_ready(self.places),
             build=lambda: kubernetes.build_apiserver(self.places, self.console, self.go_program()),
             takes="8 min from its Go modules",
+            by_hand="Only tests want it.",
+        )
+
+    def kubeconform(self) -> Prerequisite:
+        """Describe what judges Kubernetes' objects by schemas."""
+        return Prerequisite(
+            name=f"kubeconform {VERSIONS['kubeconform']}",
+            here=self.places.tool("kubeconform").exists,
+            build=lambda: kubernetes.build_kubeconform(
+                self.places, self.console, self.go_program()
+            ),
+            takes="10 s from its Go modules",
             by_hand="Only tests want it.",
         )
 

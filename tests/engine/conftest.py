@@ -13,7 +13,10 @@ import psutil
 import pytest
 import requests
 import yaml
+from tests.kubernetes.apiserver import server
 from tests.support import ROOT, free_port, toolchain_environment
+
+__all__ = ["server"]
 
 PROGRAM = Path(__file__).parent / "program"
 SENTINEL = "S3nt/inel+ke&y=%41 ä"

@@ -2,38 +2,30 @@
 
 import pytest
 from tests.engine import prod as checks
-from tests.engine.prod import brought_up
-from tests.kubernetes import apiserver
-from tests.stacks.cloud import KUBERNETES, merged, secret
-from tests.support import FULL
+from tests.engine.prod import DATABASE, brought_up
+from tests.stacks.cloud import KUBERNETES, merged
 
 pytestmark = pytest.mark.engine
 
-# Without operators, whose kinds this server does not know: database, bucket and certificate are there.
 SETTINGS = merged(
     KUBERNETES,
+    DATABASE,
     {
         "database": {
-            "engine": "postgresql",
-            "version": "15",
-            "existing": {"host": "db.corp.example", "tls_mode": "require"},
+            "archive": {"bucket": "archive", "role_arn": "arn:aws:iam::111122223333:role/archive"}
         },
-        "kubernetes": {"ingress": {"issuer": None, "tls_secret": "mlflow-tls"}},
-        "registry": {"database": None},
+        "monitoring": {"namespace": "monitoring"},
     },
-    secret("database_password"),
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    programs = apiserver.programs(build=FULL)
-    if programs is None:
-        pytest.skip(
-            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
-        )
-    with apiserver.running(programs, tmp_path_factory.mktemp("kube")) as running:
-        yield running
+OPERATORS = {
+    "Certificate",
+    "Cluster",
+    "ObjectStore",
+    "PodMonitor",
+    "PrometheusRule",
+    "ScheduledBackup",
+}
+"""Kinds of operators that this stack has; those of others are applied by tests/kubernetes/test_apiserver.py."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +49,7 @@ def there(server, prod):
 def test_all_objects_are_there_and_pods_are_restricted(server, prod):
     objects = [one for one in prod.state() if one["type"].startswith("kubernetes:")]
     assert len(there(server, prod)) == len(objects) > 20
+    assert {one["inputs"]["kind"] for one in objects} >= OPERATORS
     [namespace] = [one for one in objects if one["inputs"]["kind"] == "Namespace"]
     labels = server.get(namespace["inputs"]).json()["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

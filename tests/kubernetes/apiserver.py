@@ -9,15 +9,16 @@ import dataclasses
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.support import ROOT, free_port
+from tests.schemas import kubeconform, make
+from tests.support import FULL, free_port, tool, until
 
 START_SECONDS = 60
 """2 s on a machine that does nothing else."""
@@ -90,32 +91,41 @@ current-context: x
         return file
 
 
-def programs(*, build: bool) -> tuple[Path, Path] | None:
-    """kube-apiserver and etcd, or None where they are not there and are not to be built.
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that knows the kinds of operators; tests are skipped where it would have to be built."""
+    programs = tool("kube-apiserver", build=FULL)
+    if programs is None:
+        pytest.skip(
+            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
+        )
+    with running(programs, tmp_path_factory.mktemp("kube")) as ready:
+        install(ready)
+        yield ready
 
-    Args:
-        build: whether set-up may build them, which takes minutes.
-    """
-    command = [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "kube-apiserver"]
-    only_here = [] if build else ["--here"]
-    done = subprocess.run([*command, *only_here], capture_output=True, text=True, check=False)
-    if done.returncode and build:
-        raise NoServerError(done.stderr)
-    if done.returncode:
-        return None
-    folder = Path(done.stdout.strip())
-    return folder / "kube-apiserver", folder / "etcd"
+
+def install(server: ApiServer) -> None:
+    """Make a server know the kinds of operators, of the newest versions that tests/schemas has."""
+    for definition in kubeconform.definitions(make.VERSIONS[-1]):
+        answer = server.apply(definition)
+        assert answer.ok, answer.text
+        until(lambda given=definition: established(server.get(given).json()))
+
+
+def established(definition: dict) -> bool:
+    """Whether a kind is served."""
+    conditions = definition.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 @contextlib.contextmanager
-def running(given: tuple[Path, Path], folder: Path) -> Iterator[ApiServer]:
+def running(programs: Path, folder: Path) -> Iterator[ApiServer]:
     """A server that is stopped at the end, with its etcd.
 
     Args:
-        given: kube-apiserver and etcd.
+        programs: the folder of kube-apiserver and etcd.
         folder: for data, keys and logs.
     """
-    apiserver, etcd = given
     token = secrets.token_hex(16)
     port, etcd_port, peers = free_port(), free_port(), free_port()
     (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
@@ -134,7 +144,7 @@ def running(given: tuple[Path, Path], folder: Path) -> Iterator[ApiServer]:
         started(
             stack,
             folder / "etcd.log",
-            etcd,
+            programs / "etcd",
             f"--data-dir={folder / 'etcd'}",
             f"--listen-client-urls={store}",
             f"--advertise-client-urls={store}",
@@ -144,7 +154,7 @@ def running(given: tuple[Path, Path], folder: Path) -> Iterator[ApiServer]:
         server = started(
             stack,
             folder / "apiserver.log",
-            apiserver,
+            programs / "kube-apiserver",
             f"--etcd-servers={store}",
             "--bind-address=127.0.0.1",
             f"--secure-port={port}",

@@ -3,6 +3,9 @@
 import gc
 
 import pytest
+from tests.kubernetes.apiserver import server
+
+__all__ = ["server"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,28 +4,17 @@ import copy
 from collections import Counter
 
 import pytest
-from tests.kubernetes import apiserver, cluster, every
-from tests.schemas.test_schemas import OPERATORS
-from tests.support import FULL
+from tests.kubernetes import cluster, every
+from tests.schemas import slips
+from tests.schemas.slips import changed
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    programs = apiserver.programs(build=FULL)
-    if programs is None:
-        pytest.skip(
-            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
-        )
-    with apiserver.running(programs, tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def objects(server):
     """What our components make, in a namespace as ours makes it; accounts are there, as pods want them."""
-    found = [made for made in every.objects() if made.body["apiVersion"] not in OPERATORS]
+    found = every.objects()
     [namespace] = [made for made in found if made.body["kind"] == "Namespace"]
     assert accepted(server.apply(namespace.body)) == []
     for made in found:
@@ -71,7 +60,10 @@ def test_the_namespace_enforces_restricted_pods(server, objects):
 
 
 def test_every_object_is_accepted(server, objects):
-    """Schema, validation and admission; no warning, so no version that will go, and no pod that would be refused."""
+    """Schema, validation and admission; no warning, so no version that will go, and no pod that would be refused.
+
+    Of operators' objects: schema, rules in CEL and defaults.
+    """
     wrong = {}
     for made in objects:
         answer = server.apply(made.body, dry_run=True)
@@ -125,10 +117,18 @@ def test_a_host_path_is_refused(server, objects):
 
 def test_a_slip_is_refused(server, objects):
     """As the schemas of tests/schemas do, for the version of this server."""
-    [body, *_] = [made.body for made in objects if made.body["kind"] == "Deployment"]
-    body = copy.deepcopy(body)
-    body["spec"]["replica"] = 2
+    body = changed(slips.an_object("apps/v1/Deployment"), "spec.replica", 2)
     refused(server.apply(body, dry_run=True), "field not declared in schema")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "reason"), [(*slip[:3], slip[4]) for slip in slips.OPERATORS]
+)
+def test_a_slip_in_an_object_of_an_operator_is_refused(server, objects, kind, path, value, reason):
+    """Its schema and its rules in CEL, which only an API server knows, with defaults filled in before."""
+    body = slips.an_object(kind)
+    assert accepted(server.apply(body, dry_run=True)) == []
+    refused(server.apply(changed(body, path, value), dry_run=True), reason)
 
 
 def first(objects, kind, combination):
@@ -136,16 +136,6 @@ def first(objects, kind, combination):
         made.body for made in objects if made.body["kind"] == kind and combination in made.combination
     ]  # fmt: skip
     return found
-
-
-def changed(body, path, value):
-    body = copy.deepcopy(body)
-    *way, last = path.split(".")
-    at = body
-    for step in way:
-        at = at[int(step)] if step.isdigit() else at[step]
-    at[last] = value(at[last]) if callable(value) else value
-    return body
 
 
 IMAGE = "registry.example/other@sha256:" + "1" * 64

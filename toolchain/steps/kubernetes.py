@@ -1,4 +1,4 @@
-"""Kubernetes' API server and its etcd, for tests: there are official downloads of both, but in no package registry."""
+"""For tests: Kubernetes' API server with its etcd, and kubeconform. No package registry has official builds of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION: Final = "k8s.io/component-base/version"
 
 def apiserver_ready(places: Places) -> bool:
     """Tell whether both programs are there."""
-    folder = places.kube_apiserver
+    folder = places.tool("kube-apiserver")
     return (folder / "kube-apiserver").exists() and (folder / "etcd").exists()
 
 
@@ -31,11 +31,19 @@ def build_apiserver(places: Places, console: Console, go: str) -> None:
     major, minor, _ = version.split(".")
     numbers = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     flags = ["-s", "-w", *(f"-X {_VERSION}.{name}={value}" for name, value in numbers.items())]
-    with half_made(places.kube_apiserver) as folder:
+    with half_made(places.tool("kube-apiserver")) as folder:
         _get_etcd(places, console, folder / "etcd")  # seconds, before what takes minutes
         program = "k8s.io/kubernetes/cmd/kube-apiserver"
         output = folder / "kube-apiserver"
         go_build(console, go, "kube-apiserver", program, output, "-ldflags", " ".join(flags))
+
+
+def build_kubeconform(places: Places, console: Console, go: str) -> None:
+    """Build the validator of objects from its Go module."""
+    flags = f"-s -w -X main.version=v{VERSIONS['kubeconform']}"
+    with half_made(places.tool("kubeconform")) as folder:
+        package, output = "github.com/yannh/kubeconform/cmd/kubeconform", folder / "kubeconform"
+        go_build(console, go, "kubeconform", package, output, "-ldflags", flags)
 
 
 def _get_etcd(places: Places, console: Console, target: Path) -> None:

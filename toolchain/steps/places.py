@@ -82,11 +82,10 @@ class Places:
         name = f"docker-{VERSIONS['docker-plugin']}-{go_platform()}-{docker_plugin_recipe()}"
         return self.cache / "plugins" / name / "pulumi-resource-docker"
 
-    @cached_property
-    def kube_apiserver(self) -> Path:
-        """The folder of Kubernetes' API server and its etcd; a new version or recipe is a new folder."""
-        name = f"kube-apiserver-{VERSIONS['kube-apiserver']}-{go_platform()}"
-        return self.cache / "tools" / f"{name}-{digest(*recipe_files('kube-apiserver'))}"
+    def tool(self, recipe: str) -> Path:
+        """The folder of a Go program that tests want; a new version or recipe is a new folder."""
+        name = f"{recipe}-{VERSIONS[recipe]}-{go_platform()}"
+        return self.cache / "tools" / f"{name}-{digest(*recipe_files(recipe))}"
 
     def image_ingredient(self, recipe: str, suffix: str = "") -> Path:
         """Name what set-up makes for an image that is built from packages, by its version."""

@@ -1,7 +1,7 @@
 """A PostgreSQL cluster as CloudNativePG's operator takes it: the specification of its custom resource.
 
 Fields are those of https://cloudnative-pg.io/documentation/current/cloudnative-pg.v1/ (`postgresql.cnpg.io/v1`, of
-operator 1.25 and later), and of the Barman Cloud plug-in (`barmancloud.cnpg.io/v1`).
+operator 1.26 and later), and of the Barman Cloud plug-in (`barmancloud.cnpg.io/v1`).
 """
 
 import re
