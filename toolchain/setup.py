@@ -45,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "kube-apiserver", "kubeconform", "policy")
+TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy", *programs.JUDGES)
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -393,8 +393,8 @@ class Setup:
         if name == "kube-apiserver":
             self.obtain(self.kube_apiserver())
             return self.places.tool(name)
-        if name == "kubeconform":
-            self.obtain(self.kubeconform())
+        if name in programs.JUDGES:
+            self.obtain(self.judge(name))
             return self.places.tool(name) / name
         self.obtain(self.java())
         self.obtain(self.keycloak())
@@ -405,9 +405,9 @@ class Setup:
         wanted = {
             "chromium": [self.chromium()],
             "kube-apiserver": [self.kube_apiserver()],
-            "kubeconform": [self.kubeconform()],
             "keycloak": [self.java(), self.keycloak()],
             "policy": [self.policy()],
+            **{judge: [self.judge(judge)] for judge in programs.JUDGES},
         }
         return all(one.here() for one in wanted[name])
 
@@ -435,14 +435,12 @@ class Setup:
             by_hand="Only tests want it.",
         )
 
-    def kubeconform(self) -> Prerequisite:
-        """Describe what judges Kubernetes' objects by schemas."""
+    def judge(self, name: str) -> Prerequisite:
+        """Describe what judges workflows, or Kubernetes' objects."""
         return Prerequisite(
-            name=f"kubeconform {VERSIONS['kubeconform']}",
-            here=self.places.tool("kubeconform").exists,
-            build=lambda: kubernetes.build_kubeconform(
-                self.places, self.console, self.go_program()
-            ),
+            name=f"{name} {VERSIONS[name]}",
+            here=self.places.tool(name).exists,
+            build=lambda: programs.build_judge(self.places, self.console, self.go_program(), name),
             takes="10 s from its Go modules",
             by_hand="Only tests want it.",
         )

@@ -1,11 +1,13 @@
 """Workflows: pinned actions, least permissions, no text of others in a shell, and the same mark as the comment's."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from policy import review
+from tests.support import tool
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
@@ -17,6 +19,32 @@ each = pytest.mark.parametrize("name", LOADED)
 def steps(name):
     for job in LOADED[name]["jobs"].values():
         yield from job["steps"]
+
+
+def actionlint(*files):
+    """What it has to say of workflows; it uses no other program, which one machine has and another has not."""
+    command = [tool("actionlint"), "-no-color", "-oneline", "-shellcheck=", "-pyflakes=", *files]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def test_actionlint_has_nothing_to_say():
+    assert actionlint(*FILES) == ""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "why"),
+    [
+        ("timeout-minutes:", "timeout-minute:", 'unexpected key "timeout-minute"'),
+        ("runs-on:", "needs: nobody\n    runs-on:", 'needs job "nobody" which does not exist'),
+        ("${{ matrix.stack }}", "${{ matrix.stak }}", 'property "stak" is not defined'),
+    ],
+)
+def test_actionlint_finds_a_slip(tmp_path, right, wrong, why):
+    text = (FOLDER / "preview.yml").read_text()
+    assert right in text
+    slip = tmp_path / "preview.yml"
+    slip.write_text(text.replace(right, wrong, 1))
+    assert why in actionlint(slip)
 
 
 @each

@@ -515,7 +515,7 @@ def test_versions_agree_with_the_recipes_and_the_lock() -> None:
     assert f"pulumi/pkg/v3 v{VERSIONS['pulumi']}\n" in text("pulumi/go.mod")
     assert f"pulumi/sdk/v3 v{VERSIONS['pulumi']} " in text("pulumi/go.mod")
     assert f"pulumi/sdk/v3 v{VERSIONS['pulumi']}\n" in text("python-host/go.mod")
-    for recipe in (*programs.IMAGE_PROGRAMS, "kubeconform"):
+    for recipe in (*programs.IMAGE_PROGRAMS, *programs.JUDGES):
         assert re.search(
             rf"/{recipe}(/v\d+)? v{re.escape(VERSIONS[recipe])}\n", text(f"{recipe}/go.mod")
         )

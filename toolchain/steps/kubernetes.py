@@ -1,4 +1,4 @@
-"""For tests: Kubernetes' API server with its etcd, and kubeconform. No package registry has official builds of them."""
+"""Kubernetes' API server and its etcd, for tests: there are official downloads of both, but in no package registry."""
 
 from __future__ import annotations
 
@@ -36,14 +36,6 @@ def build_apiserver(places: Places, console: Console, go: str) -> None:
         program = "k8s.io/kubernetes/cmd/kube-apiserver"
         output = folder / "kube-apiserver"
         go_build(console, go, "kube-apiserver", program, output, "-ldflags", " ".join(flags))
-
-
-def build_kubeconform(places: Places, console: Console, go: str) -> None:
-    """Build the validator of objects from its Go module."""
-    flags = f"-s -w -X main.version=v{VERSIONS['kubeconform']}"
-    with half_made(places.tool("kubeconform")) as folder:
-        package, output = "github.com/yannh/kubeconform/cmd/kubeconform", folder / "kubeconform"
-        go_build(console, go, "kubeconform", package, output, "-ldflags", flags)
 
 
 def _get_etcd(places: Places, console: Console, target: Path) -> None:

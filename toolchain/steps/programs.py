@@ -368,3 +368,18 @@ def build_image_program(places: Places, console: Console, go: str, recipe: str) 
     flags = f"-s -w {program.version_flag.format(VERSIONS[recipe])}".rstrip()
     go_build(console, go, recipe, program.package, temporary, "-ldflags", flags)
     temporary.replace(target)
+
+
+# ---------------------------------------------------------------- what tests ask for a verdict
+
+JUDGES: Final = {
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
+}
+"""Recipe → package: of GitHub's workflows, of Kubernetes' objects."""
+
+
+def build_judge(places: Places, console: Console, go: str, recipe: str) -> None:
+    """Build one of `JUDGES`."""
+    with half_made(places.tool(recipe)) as folder:
+        go_build(console, go, recipe, JUDGES[recipe], folder / recipe, "-ldflags", "-s -w")
