@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,7 +14,7 @@ from tests.browser.page import Watched
 from tests.docker.identity import Issuer, issuer
 from tests.docker.neighbours import this_machine
 from tests.docker.stack import DockerStack, dev_settings
-from tests.support import ROOT
+from tests.support import tool
 
 from pulumi_mlflow.docker import engine
 
@@ -41,11 +39,8 @@ Opened = AbstractContextManager[Watched]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    command = [sys.executable, str(ROOT / "toolchain" / "setup.py"), "tool", "chromium"]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
-    path = found.stdout.strip().splitlines()[-1]
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+        started = playwright.chromium.launch(executable_path=tool("chromium"), args=list(_FLAGS))
         yield started
         started.close()
 

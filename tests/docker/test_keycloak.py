@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
 import requests
 from tests.docker.door import door
 from tests.docker.identity import write_certificate
-from tests.support import FULL, ROOT, free_port
+from tests.support import FULL, free_port, tool
 
 from pulumi_mlflow.docker.files import FILES_PATH
 
@@ -76,13 +75,7 @@ REALM = {
 
 def keycloak(folder, address, port, certificate, key):
     """Start one, with its data in memory; the process. It takes logins from elsewhere by TLS only."""
-    found = subprocess.run(
-        [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "keycloak"],
-        text=True,
-        capture_output=True,
-        check=True,
-    ).stdout.split()[-1]
-    shutil.copytree(found, folder, symlinks=True)
+    shutil.copytree(tool("keycloak"), folder, symlinks=True)
     admin = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
     listen = [
         f"--http-host={address}",

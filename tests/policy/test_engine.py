@@ -1,12 +1,10 @@
 """The real CLI runs the pack: a bad program is refused with resource and mend, a good one passes."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from policy import checks
-from tests.support import ROOT, Workspace
+from tests.support import ROOT, Workspace, tool
 
 from pulumi_mlflow.core import plan
 
@@ -17,8 +15,7 @@ PACK = str(ROOT / "policy")
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    setup = [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "policy"]
-    subprocess.run(setup, check=True, timeout=300)
+    tool("policy")
     folder = tmp_path_factory.mktemp("policy") / "project"
     return Workspace(folder, "test", {}, program=ROOT / "tests" / "policy" / "program")
 
