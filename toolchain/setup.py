@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, kubernetes, maven, packages, programs, providers
+from steps import engine, images, kubernetes, maven, node, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -45,7 +45,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy")
+TOOLS = ("keycloak", "chromium", "kube-apiserver", "iam-simulate", "policy")
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -233,7 +233,9 @@ class Setup:
         )
 
     def uv_program(self) -> str:
-        """Return the uv that `uv` has found or installed."""
+        """Return the uv that makes venvs and unpacks wheels; a tool may be the first to want it."""
+        if choose_source(uv := self.uv()) is not Source.HERE:
+            self.obtain(uv)
         return programs.uv_on_path() or str(programs.own_uv(self.places))
 
     def venv(self) -> None:
@@ -393,6 +395,9 @@ class Setup:
         if name == "kube-apiserver":
             self.obtain(self.kube_apiserver())
             return self.places.kube_apiserver
+        if name == "iam-simulate":
+            self.obtain(self.iam_simulate())
+            return self.places.iam_simulate
         self.obtain(self.java())
         self.obtain(self.keycloak())
         return maven.keycloak_folder(self.places)
@@ -402,6 +407,7 @@ class Setup:
         wanted = {
             "chromium": [self.chromium()],
             "kube-apiserver": [self.kube_apiserver()],
+            "iam-simulate": [self.iam_simulate()],
             "keycloak": [self.java(), self.keycloak()],
             "policy": [self.policy()],
         }
@@ -428,6 +434,32 @@ class Setup:
             here=lambda: kubernetes.apiserver_ready(self.places),
             build=lambda: kubernetes.build_apiserver(self.places, self.console, self.go_program()),
             takes="8 min from its Go modules",
+            by_hand="Only tests want it.",
+        )
+
+    def node_program(self) -> str:
+        """Return the Node.js to run npm with; looked for only when something is installed by it."""
+        own = node.own_node(self.places)
+        wanted = Prerequisite(
+            name=f"Node.js {VERSIONS['node']} or newer, with npm",
+            here=lambda: node.node_on_path() or own.exists(),
+            build=lambda: node.install_node(self.places, self.console, self.uv_program()),
+            verb="install",
+            takes="5 s",
+            by_hand="Install Node.js by hand (https://nodejs.org) and run it again.",
+        )
+        self.obtain(wanted)
+        return node.node_on_path() or str(own)
+
+    def iam_simulate(self) -> Prerequisite:
+        """Describe the evaluator of AWS's policies."""
+        folder = self.places.iam_simulate
+        return Prerequisite(
+            name="evaluator of AWS's policies",
+            here=(folder / "node").exists,
+            build=lambda: node.get_simulator(self.places, self.console, self.node_program()),
+            verb="install",
+            takes="3 s, by npm",
             by_hand="Only tests want it.",
         )
 
