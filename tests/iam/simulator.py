@@ -39,7 +39,7 @@ TO_EVERYBODY = _allows_all(Principal="*")
 @functools.cache
 def _runner():
     setup = [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "iam-simulate"]
-    printed = subprocess.run(setup, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    printed = subprocess.run(setup, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
     folder = Path(printed.stdout.strip())
     process = subprocess.Popen(
         [folder / "node", Path(__file__).with_name("simulator.mjs"), folder],

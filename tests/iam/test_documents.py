@@ -81,14 +81,15 @@ def test_none_is_left_out(registered, documents):
             if isinstance(value, str) and '"Statement"' in value:
                 assert value in texts, f"{item.name}: {key} of a {item.typ} is of no known kind"
     rows = (line.split()[1:3] for line in GOLDEN.read_text().splitlines() if line[0] != "#")
-    with_documents = {name for typ, name in rows if typ in set(KINDS) - {"aws:ec2/vpcEndpoint:VpcEndpoint"}}  # fmt: skip
+    # Of endpoints, only that of S3 has one.
+    kinds = set(KINDS) - {"aws:ec2/vpcEndpoint:VpcEndpoint"}
+    with_documents = {name for typ, name in rows if typ in kinds}
     assert with_documents - {item.name for item in registered} == set()
 
 
 def test_their_grammar_is_awss(documents):
-    assert {name: kind(text).faults() for (kind, text), name in documents.items()} == {
-        name: [] for name in documents.values()
-    }
+    faulty = [(name, kind(text).faults()) for (kind, text), name in documents.items()]
+    assert [(name, found) for name, found in faulty if found] == []
 
 
 def test_each_statement_decides_as_it_says_and_no_more(documents):
