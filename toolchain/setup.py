@@ -18,10 +18,11 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, kubernetes, maven, packages, programs, providers
+from steps import engine, images, kubernetes, maven, node, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -45,7 +46,7 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("keycloak", "chromium", "kube-apiserver", "policy", *programs.JUDGES)
+TOOLS = ("chromium", "iam-simulate", "keycloak", "kube-apiserver", "policy", *programs.JUDGES)
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -233,7 +234,9 @@ class Setup:
         )
 
     def uv_program(self) -> str:
-        """Return the uv that `uv` has found or installed."""
+        """Return the uv that makes venvs and unpacks wheels; a tool may be the first to want it."""
+        if choose_source(uv := self.uv()) is not Source.HERE:
+            self.obtain(uv)
         return programs.uv_on_path() or str(programs.own_uv(self.places))
 
     def venv(self) -> None:
@@ -384,32 +387,30 @@ class Setup:
 
     def tool(self, name: str) -> Path:
         """Get one of `TOOLS`, and say where it is."""
-        if name == "chromium":
-            self.obtain(self.chromium())
-            return Path(packages.on_path(*_CHROMIUM) or _CHROMIUM[0])
-        if name == "policy":
-            self.obtain(self.policy())
-            return self.places.policy_venv
-        if name == "kube-apiserver":
-            self.obtain(self.kube_apiserver())
-            return self.places.tool(name)
-        if name in programs.JUDGES:
-            self.obtain(self.judge(name))
-            return self.places.tool(name) / name
-        self.obtain(self.java())
-        self.obtain(self.keycloak())
-        return maven.keycloak_folder(self.places)
+        wanted, where = self.tools()[name]
+        for one in wanted:
+            self.obtain(one)
+        return where()
 
     def has_tool(self, name: str) -> bool:
         """Tell whether one of `TOOLS` could be had at once."""
-        wanted = {
-            "chromium": [self.chromium()],
-            "kube-apiserver": [self.kube_apiserver()],
-            "keycloak": [self.java(), self.keycloak()],
-            "policy": [self.policy()],
-            **{judge: [self.judge(judge)] for judge in programs.JUDGES},
+        wanted, _ = self.tools()[name]
+        return all(one.here() for one in wanted)
+
+    def tools(self) -> dict[str, tuple[list[Prerequisite], Callable[[], Path]]]:
+        """Describe each of `TOOLS`: what makes it, and where it is then."""
+        places = self.places
+        return {
+            "chromium": ([self.chromium()], lambda: Path(packages.on_path(*_CHROMIUM) or "")),
+            "iam-simulate": ([self.iam_simulate()], lambda: places.iam_simulate),
+            "keycloak": ([self.java(), self.keycloak()], lambda: maven.keycloak_folder(places)),
+            "kube-apiserver": ([self.kube_apiserver()], lambda: places.tool("kube-apiserver")),
+            "policy": ([self.policy()], lambda: places.policy_venv),
+            **{
+                name: ([self.judge(name)], partial(Path.joinpath, places.tool(name), name))
+                for name in programs.JUDGES
+            },
         }
-        return all(one.here() for one in wanted[name])
 
     def chromium(self) -> Prerequisite:
         """Describe the browser that tests drive."""
@@ -442,6 +443,32 @@ class Setup:
             here=self.places.tool(name).exists,
             build=lambda: programs.build_judge(self.places, self.console, self.go_program(), name),
             takes="10 s from its Go modules",
+            by_hand="Only tests want it.",
+        )
+
+    def node_program(self) -> str:
+        """Return the Node.js to run npm with; looked for only when something is installed by it."""
+        own = node.own_node(self.places)
+        wanted = Prerequisite(
+            name=f"Node.js {VERSIONS['node']} or newer, with npm",
+            here=lambda: node.node_on_path() or own.exists(),
+            build=lambda: node.install_node(self.places, self.console, self.uv_program()),
+            verb="install",
+            takes="5 s",
+            by_hand="Install Node.js by hand (https://nodejs.org) and run it again.",
+        )
+        self.obtain(wanted)
+        return node.node_on_path() or str(own)
+
+    def iam_simulate(self) -> Prerequisite:
+        """Describe the evaluator of AWS's policies."""
+        folder = self.places.iam_simulate
+        return Prerequisite(
+            name="evaluator of AWS's policies",
+            here=(folder / "node").exists,
+            build=lambda: node.get_simulator(self.places, self.console, self.node_program()),
+            verb="install",
+            takes="3 s, by npm",
             by_hand="Only tests want it.",
         )
 

@@ -1,7 +1,5 @@
-"""Components of AWS under mocks: what was registered, with parents, protection and dependencies; and a policy matcher."""
+"""Components of AWS under mocks: what was registered, with parents, protection and dependencies."""
 
-import fnmatch
-import json
 from dataclasses import dataclass
 
 import botocore.session
@@ -72,6 +70,14 @@ def outputs(args):
         found["arn"] = f"arn:aws:s3:::{args.inputs['bucket']}"
     if kind == "Role":
         found["arn"] = f"arn:aws:iam::{ACCOUNT}:role/{args.inputs['name']}"
+    if kind == "Secret":
+        found["arn"] = arn(service, f"secret:{args.name}")
+    if kind == "Key":
+        found["arn"] = arn(service, f"key/{args.name}")
+    if kind == "Topic":
+        found["arn"] = arn(service, args.name)
+    if kind == "Repository":
+        found["arn"] = arn(service, f"repository/{args.inputs['name']}")
     if kind == "LogGroup":
         found["arn"] = arn("logs", f"log-group:{args.inputs['name']}")
     if kind == "VpcEndpoint":
@@ -222,57 +228,3 @@ def check_request(service, operation, **request):
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation)
     report = ParamValidator().validate(request, shape.input_shape)
     assert not report.has_errors(), report.generate_report()
-
-
-class Policy:
-    """Just enough of IAM to decide cases: who is denied stays denied; nobody is allowed but by a statement."""
-
-    def __init__(self, text):
-        self.statements = json.loads(text)["Statement"]
-
-    def decide(self, action, resource="*", principal=None, **context):
-        """`allow`, `deny` (explicit) or `none` (nothing said, which is no)."""
-        effects = {
-            statement["Effect"]
-            for statement in self.statements
-            if self._matches(statement, action, resource, principal, context)
-        }
-        return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
-
-    def actions(self):
-        return sorted({action for s in self.statements for action in s["Action"]})
-
-    def _matches(self, statement, action, resource, principal, context):
-        who = statement.get("Principal")
-        if isinstance(who, dict):
-            named = [
-                one
-                for value in who.values()
-                for one in (value if isinstance(value, list) else [value])
-            ]
-            if principal not in named:
-                return False
-        if not any(fnmatch.fnmatchcase(action, pattern) for pattern in statement["Action"]):
-            return False
-        resources = statement.get("Resource", ["*"])
-        if not any(fnmatch.fnmatchcase(resource, pattern) for pattern in resources):
-            return False
-        keys = {key.lower(): value for key, value in context.items()}
-        return all(
-            _condition(operator, keys.get(key.lower().replace(":", "_").replace("-", "_")), wanted)
-            for operator, pairs in statement.get("Condition", {}).items()
-            for key, wanted in pairs.items()
-        )
-
-
-def _condition(operator, given, wanted):
-    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html."""
-    values = wanted if isinstance(wanted, list) else [wanted]
-    if operator == "Null":
-        return (given is None) == (values == ["true"])
-    negated = "Not" in operator
-    if given is None:
-        return negated
-    like = operator in ("StringLike", "ArnLike", "ArnEquals", "ArnNotEquals", "ArnNotLike")
-    found = any(fnmatch.fnmatchcase(given, v) if like else given == v for v in values)
-    return found != negated

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program
+from tests.iam.simulator import STRANGERS, RolePolicy, TrustPolicy
 
 from pulumi_mlflow.aws.database import ADMIN, AwsDatabase
 
@@ -138,10 +139,10 @@ def test_it_is_watched(each):
         assert item.inputs["performanceInsightsEnabled"] is True
         assert item.inputs["performanceInsightsKmsKeyId"].endswith("database-key")
         assert item.inputs["monitoringInterval"] == 60
-    trust = Policy(found["database-monitoring-role"]["assumeRolePolicy"])
+    trust = TrustPolicy(found["database-monitoring-role"]["assumeRolePolicy"])
     who = "monitoring.rds.amazonaws.com"
-    assert trust.decide("sts:AssumeRole", principal=who, aws_sourceaccount=ACCOUNT) == "allow"
-    assert trust.decide("sts:AssumeRole", principal=who, aws_sourceaccount="9") == "none"
+    assert trust.decide(who, {"aws:SourceAccount": ACCOUNT}) == "allow"
+    assert trust.decide(who, {"aws:SourceAccount": STRANGERS}) == "none"
 
 
 def test_the_guard_holds_what_would_replace_it(usual):
@@ -240,8 +241,8 @@ def test_rds_proxy_reads_one_secret():
     found = database(proxy={"ca": "amazon"})
     assert found.endpoint("tls_mode")[0] == "verify-full"
     assert found.endpoint("ca")[0] == "amazon"
-    policy = Policy(found["database-proxy-access"]["policy"])
-    own = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:Secret/database-user"
+    policy = RolePolicy(found["database-proxy-access"]["policy"])
+    own = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:database-user"
     assert policy.decide("secretsmanager:GetSecretValue", own) == "allow"
     assert policy.decide("secretsmanager:GetSecretValue", own + "2") == "none"
     assert policy.decide("secretsmanager:PutSecretValue", own) == "none"

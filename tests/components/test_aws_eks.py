@@ -8,7 +8,8 @@ import botocore.session
 import pulumi
 import pytest
 from tests.components import aws_support
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program, check_request
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program, check_request
+from tests.iam.simulator import STRANGERS, TrustPolicy
 
 from pulumi_mlflow.aws.cluster import AwsClusterAccess
 from pulumi_mlflow.aws.eks import AwsEksCluster
@@ -115,7 +116,7 @@ def test_public_addresses_come_by_the_public_endpoint_and_nodes_do_not():
 def test_secrets_are_encrypted_with_a_key_of_ours(usual):
     config = usual["eks-cluster"]["encryptionConfig"]
     assert config["resources"] == ["secrets"]
-    assert config["provider"]["keyArn"].endswith("Key/eks-key")
+    assert config["provider"]["keyArn"].endswith("key/eks-key")
     assert usual["eks-key"]["enableKeyRotation"] is True
     assert usual["eks-key"]["deletionWindowInDays"] == 30
 
@@ -159,29 +160,29 @@ def test_logs_are_kept_for_a_month_and_not_for_ever(usual):
 
 
 def test_only_this_cluster_takes_its_role_on(usual):
-    trust = Policy(usual["eks-cluster-role"]["assumeRolePolicy"])
+    trust = TrustPolicy(usual["eks-cluster-role"]["assumeRolePolicy"])
     who = "eks.amazonaws.com"
     own = {
-        "aws_sourceaccount": ACCOUNT,
-        "aws_sourcearn": f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}",
+        "aws:SourceAccount": ACCOUNT,
+        "aws:SourceArn": f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}",
     }
     assert trust.actions() == ["sts:AssumeRole"]
-    assert trust.decide("sts:AssumeRole", principal=who, **own) == "allow"
-    assert trust.decide("sts:AssumeRole", principal="ec2.amazonaws.com", **own) == "none"
+    assert trust.decide(who, own) == "allow"
+    assert trust.decide("ec2.amazonaws.com", own) == "none"
     for stranger in (
-        {"aws_sourceaccount": "9" * 12},
-        {"aws_sourcearn": own["aws_sourcearn"] + "-2"},
+        {"aws:SourceAccount": STRANGERS},
+        {"aws:SourceArn": own["aws:SourceArn"] + "-2"},
     ):
-        assert trust.decide("sts:AssumeRole", principal=who, **{**own, **stranger}) == "none"
+        assert trust.decide(who, {**own, **stranger}) == "none"
     assert policies_of(usual, "eks-cluster-role") == {"AmazonEKSClusterPolicy"}
     assert "eks-cluster-AmazonEKSClusterPolicy" in usual.waits_for("eks-cluster")
 
 
 def test_nodes_may_join_pull_and_be_entered_by_session_manager_and_no_more(usual):
-    trust = Policy(usual["eks-nodes-role"]["assumeRolePolicy"])
+    trust = TrustPolicy(usual["eks-nodes-role"]["assumeRolePolicy"])
     assert trust.actions() == ["sts:AssumeRole"]
-    assert trust.decide("sts:AssumeRole", principal="ec2.amazonaws.com") == "allow"
-    assert trust.decide("sts:AssumeRole", principal="pods.eks.amazonaws.com") == "none"
+    assert trust.decide("ec2.amazonaws.com") == "allow"
+    assert trust.decide("pods.eks.amazonaws.com") == "none"
     granted = policies_of(usual, "eks-nodes-role")
     assert granted == {
         "AmazonEKSWorkerNodePolicy",
@@ -213,10 +214,11 @@ def test_addons_that_use_aws_have_roles_of_their_own(usual, addon, account, poli
         "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{role['name']}",
         "serviceAccount": account,
     }
-    trust = Policy(role["assumeRolePolicy"])
+    trust = TrustPolicy(role["assumeRolePolicy"])
     assert trust.actions() == ["sts:AssumeRole", "sts:TagSession"]
-    assert trust.decide("sts:TagSession", principal="pods.eks.amazonaws.com") == "allow"
-    assert trust.decide("sts:AssumeRole", principal="ec2.amazonaws.com") == "none"
+    for action in trust.actions():
+        assert trust.decide("pods.eks.amazonaws.com", action=action) == "allow"
+    assert trust.decide("ec2.amazonaws.com") == "none"
     assert policies_of(usual, f"eks-{addon}-role") == {policy}
     assert {
         f"eks-{addon}-{policy.rpartition('/')[2]}",

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program
+from tests.iam.simulator import EVERYTHING, STRANGERS, EndpointPolicy, ResourcePolicy
 
 import pulumi_mlflow
 from pulumi_mlflow.aws.artifacts import AwsArtifactStore
@@ -72,16 +73,15 @@ def test_the_services_that_tasks_need_are_inside(usual):
         f"network-private-{REGION}a-routes-id",
         f"network-private-{REGION}b-routes-id",
     ]
-    policy = Policy(services["s3"]["policy"])
-    assert policy.decide("s3:PutObject", "arn:aws:s3:::x/y", aws_resourceaccount="9") == "none"
-    own = {"aws_resourceaccount": ACCOUNT}
-    assert policy.decide("s3:PutObject", "arn:aws:s3:::x/y", **own) == "allow"
+    policy = EndpointPolicy(services["s3"]["policy"])
+    assert policy.decide("s3:PutObject", "arn:aws:s3:::x/y", owner=STRANGERS) == "none"
+    assert policy.decide("s3:PutObject", "arn:aws:s3:::x/y") == "allow"
 
 
 def test_buckets_of_others_are_named():
     found = network(foreign_buckets=["theirs"])
-    policy = Policy(found["network-s3"]["policy"])
-    other = {"aws_resourceaccount": "9" * 12}
+    policy = EndpointPolicy(found["network-s3"]["policy"])
+    other = {"owner": STRANGERS}
     assert policy.decide("s3:PutObject", "arn:aws:s3:::theirs/x", **other) == "allow"
     assert policy.decide("s3:ListBucket", "arn:aws:s3:::theirs", **other) == "allow"
     assert policy.decide("s3:PutObject", "arn:aws:s3:::theirs-too/x", **other) == "none"
@@ -212,20 +212,21 @@ def test_all_that_holds_data_is_protected(bucket):
 
 
 def test_its_policy_refuses_the_world(bucket):
-    policy = Policy(bucket["artifacts-policy"]["policy"])
+    policy = ResourcePolicy(bucket["artifacts-policy"]["policy"])
     target = "arn:aws:s3:::artifacts-of-acme/x"
-    tls = {"aws_securetransport": "true"}
-    assert policy.decide("s3:GetObject", target, "*", **tls) == "deny"
-    inside = {**tls, "aws_sourcevpce": "vpce-s3"}
-    assert policy.decide("s3:GetObject", target, "*", **inside) == "none"
+    assert policy.decide("s3:GetObject", target, identity=EVERYTHING) == "deny"
+    inside = {"aws:SourceVpce": "vpce-s3"}
+    assert policy.decide("s3:GetObject", target, inside) == "none"
+    assert policy.decide("s3:GetObject", target, inside, identity=EVERYTHING) == "allow"
     assert "artifacts-bucket-private" in bucket.waits_for("artifacts-policy")
 
 
 def test_clients_of_the_store_itself_need_it_open_to_logins():
     found = store(vpc_only=False)
-    policy = Policy(found["artifacts-policy"]["policy"])
+    policy = ResourcePolicy(found["artifacts-policy"]["policy"])
     target = "arn:aws:s3:::artifacts-of-acme/x"
-    assert policy.decide("s3:GetObject", target, aws_securetransport="true") == "none"
+    assert policy.decide("s3:GetObject", target) == "none"
+    assert policy.decide("s3:GetObject", target, identity=EVERYTHING) == "allow"
     assert found.made.endpoint["reach"] == ["vpc:mlflow-prod", "public"]
     assert store().made.endpoint["reach"] == ["vpc:mlflow-prod"]
 
@@ -251,14 +252,13 @@ def test_accesses_are_logged_in_a_bucket_of_their_own(bucket):
     logs = bucket["artifacts-access-logs"]["bucket"]
     assert logs == "artifacts-of-acme-access-logs"
     assert bucket["artifacts-logging"]["targetBucket"] == "artifacts-access-logs-id"
-    policy = Policy(bucket["artifacts-access-logs-policy"]["policy"])
+    policy = ResourcePolicy(bucket["artifacts-access-logs-policy"]["policy"])
     context = {
-        "aws_sourceaccount": ACCOUNT,
-        "aws_sourcearn": "arn:aws:s3:::artifacts-of-acme",
-        "aws_securetransport": "true",
+        "aws:SourceAccount": ACCOUNT,
+        "aws:SourceArn": "arn:aws:s3:::artifacts-of-acme",
     }
     who = "logging.s3.amazonaws.com"
-    assert policy.decide("s3:PutObject", f"arn:aws:s3:::{logs}/x", who, **context) == "allow"
+    assert policy.decide("s3:PutObject", f"arn:aws:s3:::{logs}/x", context, who=who) == "allow"
     assert bucket["artifacts-access-logs-private"]["restrictPublicBuckets"] is True
     assert not store(access_logs=False).seen.get("artifacts-logging")
 
@@ -286,19 +286,20 @@ def test_a_replica_is_as_closed_as_the_bucket():
         "artifacts-replication"
     )
     # The copying role comes from outside of the VPC.
-    policy = Policy(found["artifacts-policy"]["policy"])
+    policy = ResourcePolicy(found["artifacts-policy"]["policy"])
     role = f"arn:aws:iam::{ACCOUNT}:role/{found['artifacts-replication-role']['name']}"
-    context = {"aws_securetransport": "true", "aws_principalarn": role}
-    target = "arn:aws:s3:::artifacts-of-acme/x"
-    assert policy.decide("s3:GetObjectVersionForReplication", target, "*", **context) == "none"
+    own = json.loads(found["artifacts-replication-access"]["policy"])
+    action, target = "s3:GetObjectVersionForReplication", "arn:aws:s3:::artifacts-of-acme/x"
+    assert policy.decide(action, target, who=role, identity=own) == "allow"
+    assert policy.decide(action, target, who=f"{role}-2", identity=own) == "deny"
 
 
 def test_trusted_roles_come_from_outside():
     role = f"arn:aws:iam::{ACCOUNT}:role/backup"
-    policy = Policy(store(trusted_roles=[role])["artifacts-policy"]["policy"])
-    context = {"aws_securetransport": "true", "aws_principalarn": role}
+    policy = ResourcePolicy(store(trusted_roles=[role])["artifacts-policy"]["policy"])
     target = "arn:aws:s3:::artifacts-of-acme/x"
-    assert policy.decide("s3:GetObject", target, "*", **context) == "none"
+    assert policy.decide("s3:GetObject", target, who=role) == "none"
+    assert policy.decide("s3:GetObject", target, who=role, identity=EVERYTHING) == "allow"
 
 
 def test_another_bucket_is_refused_by_the_guard(bucket):

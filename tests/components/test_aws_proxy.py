@@ -7,11 +7,11 @@ from tests.components.aws_support import (
     ACCOUNT,
     NETWORK,
     REGION,
-    Policy,
     Program,
     check_request,
     is_secret,
 )
+from tests.iam.simulator import RolePolicy
 
 from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.contracts import UnreachableEndpointError
@@ -279,10 +279,10 @@ def test_every_container_is_hardened(each):
 
 
 def test_what_starts_it_reads_its_own_files_only(usual):
-    policy = Policy(usual["proxy-start-access"]["policy"])
-    base = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:Secret"
-    assert policy.decide("secretsmanager:GetSecretValue", f"{base}/proxy-files") == "allow"
-    assert policy.decide("secretsmanager:GetSecretValue", f"{base}/tracking-files") == "none"
+    policy = RolePolicy(usual["proxy-start-access"]["policy"])
+    base = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret"
+    assert policy.decide("secretsmanager:GetSecretValue", f"{base}:proxy-files") == "allow"
+    assert policy.decide("secretsmanager:GetSecretValue", f"{base}:tracking-files") == "none"
 
 
 def test_nginx_knows_the_server_by_amazons_dns(usual):

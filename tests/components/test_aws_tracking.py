@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program, check_request
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program, check_request
+from tests.iam.simulator import RolePolicy, TrustPolicy
 
 from pulumi_mlflow.aws.tracking import AwsTrackingServer
 from pulumi_mlflow.contracts import UnreachableEndpointError
@@ -12,6 +13,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlflow@sha256:{'a' * 64}"
 REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/mlflow"
 PASSWORD = "S3NTINELpassword"
 ADMIN_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1"
+ADMIN_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/admin"
 HERE = [NETWORK["place"]]
 DATABASE = {
     "component": "database",
@@ -26,7 +28,7 @@ DATABASE = {
     "ca": "PEM of RDS",
     "security_group": "sg-database",
     "admin_secret": ADMIN_SECRET,
-    "admin_key": "arn:key",
+    "admin_key": ADMIN_KEY,
     "data": "db-1",
 }
 ARTIFACTS = {
@@ -150,13 +152,13 @@ def test_only_the_migration_knows_the_administrator(usual):
     assert order["user"]["command"][-1].endswith("database_user.py")
     assert order["migration"]["secrets"] == []
     assert ADMIN_SECRET not in usual["tracking-server-task"]["containerDefinitions"]
-    migration = Policy(usual["tracking-migration-access"]["policy"])
-    start = Policy(usual["tracking-start-access"]["policy"])
+    migration = RolePolicy(usual["tracking-migration-access"]["policy"])
+    start = RolePolicy(usual["tracking-start-access"]["policy"])
     assert migration.decide("secretsmanager:GetSecretValue", ADMIN_SECRET) == "allow"
     assert start.decide("secretsmanager:GetSecretValue", ADMIN_SECRET) == "none"
-    via = {"kms_viaservice": f"secretsmanager.{REGION}.amazonaws.com"}
-    assert migration.decide("kms:Decrypt", "arn:key", **via) == "allow"
-    assert start.decide("kms:Decrypt", "arn:key", **via) == "none"
+    via = {"kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com"}
+    assert migration.decide("kms:Decrypt", ADMIN_KEY, via) == "allow"
+    assert start.decide("kms:Decrypt", ADMIN_KEY, via) == "none"
 
 
 def test_a_database_with_its_user_needs_no_administrator():
@@ -196,7 +198,7 @@ def test_searches_go_to_a_replica():
 
 
 def test_its_role_is_for_its_artifacts_and_nothing_else(usual):
-    policy = Policy(usual["tracking-server-access"]["policy"])
+    policy = RolePolicy(usual["tracking-server-access"]["policy"])
     assert policy.actions() == [
         "kms:Decrypt",
         "kms:GenerateDataKey",
@@ -216,21 +218,21 @@ def test_its_role_is_for_its_artifacts_and_nothing_else(usual):
 
 
 def test_what_starts_it_reads_its_files_and_pulls_its_image(usual):
-    policy = Policy(usual["tracking-start-access"]["policy"])
-    own = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:Secret/tracking-files"
+    policy = RolePolicy(usual["tracking-start-access"]["policy"])
+    own = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:tracking-files"
     assert policy.decide("secretsmanager:GetSecretValue", own) == "allow"
     assert policy.decide("ecr:BatchGetImage", REPOSITORY) == "allow"
     assert policy.decide("ecr:BatchGetImage", REPOSITORY + "2") == "none"
     assert policy.decide("s3:GetObject", "arn:aws:s3:::artifacts-of-acme/runs/1") == "none"
     for name in ("start", "server", "migration"):
-        trust = Policy(usual[f"tracking-{name}-role"]["assumeRolePolicy"])
+        trust = TrustPolicy(usual[f"tracking-{name}-role"]["assumeRolePolicy"])
         context = {
-            "aws_sourceaccount": ACCOUNT,
-            "aws_sourcearn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/c/1",
+            "aws:SourceAccount": ACCOUNT,
+            "aws:SourceArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/c/1",
         }
         who = "ecs-tasks.amazonaws.com"
-        assert trust.decide("sts:AssumeRole", principal=who, **context) == "allow"
-        assert trust.decide("sts:AssumeRole", principal=who) == "none"
+        assert trust.decide(who, context) == "allow"
+        assert trust.decide(who) == "none"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_what_starts_it_reads_its_files_and_pulls_its_image(usual):
 def test_other_stores(store, policy):
     given = {"component": "existing", "reach": ["public"], **store}
     found = server(artifacts=given)
-    decided = Policy(found["tracking-server-access"]["policy"])
+    decided = RolePolicy(found["tracking-server-access"]["policy"])
     assert decided.decide("s3:PutObject", "arn:aws:s3:::b1b/x") == policy
 
 

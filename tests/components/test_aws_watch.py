@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Policy, Program
+from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program
+from tests.iam.simulator import EVERYTHING, SOMEBODY, STRANGERS, ResourcePolicy, TrustPolicy
 
 from pulumi_mlflow.aws.backup import AwsBackup, AwsBackupRole
 from pulumi_mlflow.aws.monitoring import AwsMonitoring
@@ -119,14 +120,17 @@ def test_the_dashboard_shows_what_is_alarmed(usual):
 
 
 def test_only_aws_itself_publishes(usual):
-    policy = Policy(usual["monitoring-topic-policy"]["policy"])
-    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:Topic/monitoring-topic"
-    own = {"aws_sourceaccount": ACCOUNT, "aws_securetransport": "true"}
+    policy = ResourcePolicy(usual["monitoring-topic-policy"]["policy"])
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:monitoring-topic"
+    own, foreign = {"aws:SourceAccount": ACCOUNT}, {"aws:SourceAccount": STRANGERS}
+    http = {"aws:SecureTransport": "false"}
     for who in ("cloudwatch.amazonaws.com", "budgets.amazonaws.com"):
-        assert policy.decide("sns:Publish", topic, who, **own) == "allow"
-        assert policy.decide("sns:Publish", topic, who, aws_sourceaccount="9") == "none"
-    assert policy.decide("sns:Publish", topic, "someone", **own) == "none"
-    assert policy.decide("sns:Subscribe", topic, "cloudwatch.amazonaws.com", **own) == "none"
+        assert policy.decide("sns:Publish", topic, own, who=who) == "allow"
+        assert policy.decide("sns:Publish", topic, foreign, who=who) == "none"
+        assert policy.decide("sns:Publish", topic, {**own, **http}, who=who) == "deny"
+    assert policy.decide("sns:Publish", topic, own) == "none"
+    assert policy.decide("sns:Publish", topic, http, who=SOMEBODY, identity=EVERYTHING) == "deny"
+    assert policy.decide("sns:Subscribe", topic, own, who="cloudwatch.amazonaws.com") == "none"
 
 
 def test_a_budget_of_what_carries_our_tag(usual):
@@ -226,9 +230,9 @@ def test_backups_that_cannot_be_are_refused(args, refusal):
 
 def test_the_role_is_aws_backups():
     found = Program(lambda: AwsBackupRole("backup-role", {"network": NETWORK}))
-    trust = Policy(found["backup-role-role"]["assumeRolePolicy"])
-    assert trust.decide("sts:AssumeRole", principal="backup.amazonaws.com") == "allow"
-    assert trust.decide("sts:AssumeRole", principal="ec2.amazonaws.com") == "none"
+    trust = TrustPolicy(found["backup-role-role"]["assumeRolePolicy"])
+    assert trust.decide("backup.amazonaws.com") == "allow"
+    assert trust.decide("ec2.amazonaws.com") == "none"
     attached = {
         item.inputs["policyArn"]
         for item in found.of("iam/rolePolicyAttachment:RolePolicyAttachment")

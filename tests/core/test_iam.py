@@ -3,7 +3,18 @@
 import json
 
 import pytest
-from tests.components.aws_support import ACCOUNT, Policy
+from tests.components.aws_support import ACCOUNT
+from tests.iam.simulator import (
+    EVERYTHING,
+    NOBODY,
+    SOMEBODY,
+    STRANGER,
+    STRANGERS,
+    EndpointPolicy,
+    ResourcePolicy,
+    RolePolicy,
+    TrustPolicy,
+)
 
 from pulumi_mlflow.core import iam
 
@@ -13,70 +24,72 @@ OBJECT = "arn:aws:s3:::b/models/m"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
 OTHER = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/2"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/replication"
-TLS = {"aws_securetransport": "true"}
-INSIDE = {**TLS, "aws_sourcevpce": "vpce-1"}
+HTTP = {"aws:SecureTransport": "false"}
+INSIDE = {"aws:SourceVpce": "vpce-1"}
+KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 
-bucket = Policy(
+bucket = ResourcePolicy(
     iam.bucket_policy("b", REGION, vpc_endpoint="vpce-1", exempt_roles=[ROLE], kms_key=KEY)
 )
 
 
+@pytest.mark.parametrize("administrator", [False, True])
 @pytest.mark.parametrize(
     ("action", "resource", "context", "decision"),
     [
         # Nothing is allowed by it: that is for the policy of a role.
         ("s3:GetObject", OBJECT, INSIDE, "none"),
         ("s3:PutObject", OBJECT, INSIDE, "none"),
-        ("s3:GetObject", OBJECT, {**INSIDE, "aws_securetransport": "false"}, "deny"),
-        ("s3:PutBucketPolicy", BUCKET, {"aws_securetransport": "false"}, "deny"),
-        ("s3:GetObject", OBJECT, TLS, "deny"),
-        ("s3:GetObject", OBJECT, {**TLS, "aws_sourcevpce": "vpce-2"}, "deny"),
-        ("s3:GetObjectVersion", OBJECT, TLS, "deny"),
-        ("s3:PutObject", OBJECT, TLS, "deny"),
-        ("s3:DeleteObject", OBJECT, TLS, "deny"),
-        ("s3:DeleteObjectVersion", OBJECT, TLS, "deny"),
-        ("s3:ListBucket", BUCKET, TLS, "deny"),
-        ("s3:AbortMultipartUpload", OBJECT, TLS, "deny"),
+        ("s3:GetObject", OBJECT, {**INSIDE, **HTTP}, "deny"),
+        ("s3:PutBucketPolicy", BUCKET, HTTP, "deny"),
+        ("s3:GetObject", OBJECT, {}, "deny"),
+        ("s3:GetObject", OBJECT, {"aws:SourceVpce": "vpce-2"}, "deny"),
+        ("s3:GetObjectVersion", OBJECT, {}, "deny"),
+        ("s3:PutObject", OBJECT, {}, "deny"),
+        ("s3:DeleteObject", OBJECT, {}, "deny"),
+        ("s3:DeleteObjectVersion", OBJECT, {}, "deny"),
+        ("s3:ListBucket", BUCKET, {}, "deny"),
+        ("s3:AbortMultipartUpload", OBJECT, {}, "deny"),
         # Whoever administers the bucket is not inside of the VPC.
-        ("s3:PutBucketPolicy", BUCKET, TLS, "none"),
-        ("s3:GetBucketVersioning", BUCKET, TLS, "none"),
-        ("s3:PutLifecycleConfiguration", BUCKET, TLS, "none"),
-        # AWS's own services come by no endpoint of ours.
-        (
-            "s3:GetObjectVersionForReplication",
-            OBJECT,
-            {**TLS, "aws_principalarn": ROLE},
-            "none",
-        ),
-        ("s3:GetObject", OBJECT, {**TLS, "aws_principalarn": f"{ROLE}-2"}, "deny"),
-        (
-            "s3:PutObject",
-            OBJECT,
-            {**INSIDE, "s3_x_amz_server_side_encryption_aws_kms_key_id": KEY},
-            "none",
-        ),
-        (
-            "s3:PutObject",
-            OBJECT,
-            {**INSIDE, "s3_x_amz_server_side_encryption_aws_kms_key_id": OTHER},
-            "deny",
-        ),
-        ("s3:PutObject", OBJECT, {**INSIDE, "s3_x_amz_server_side_encryption": "AES256"}, "deny"),
-        ("s3:PutObject", OBJECT, {**INSIDE, "s3_x_amz_server_side_encryption": "aws:kms"}, "none"),
+        ("s3:PutBucketPolicy", BUCKET, {}, "none"),
+        ("s3:GetBucketVersioning", BUCKET, {}, "none"),
+        ("s3:PutLifecycleConfiguration", BUCKET, {}, "none"),
+        ("s3:PutObject", OBJECT, {**INSIDE, KEY_ID: KEY}, "none"),
+        ("s3:PutObject", OBJECT, {**INSIDE, KEY_ID: OTHER}, "deny"),
+        ("s3:PutObject", OBJECT, {**INSIDE, "s3:x-amz-server-side-encryption": "AES256"}, "deny"),
+        ("s3:PutObject", OBJECT, {**INSIDE, "s3:x-amz-server-side-encryption": "aws:kms"}, "none"),
     ],
 )
-def test_a_buckets_policy(action, resource, context, decision):
-    assert bucket.decide(action, resource, principal="*", **context) == decision
+def test_a_buckets_policy(action, resource, context, decision, administrator):
+    identity = EVERYTHING if administrator else None
+    said = bucket.decide(action, resource, context, identity=identity)
+    assert said == ("allow" if administrator and decision == "none" else decision)
+
+
+@pytest.mark.parametrize(("who", "decision"), [(ROLE, "allow"), (f"{ROLE}-2", "deny")])
+def test_services_of_awss_own_come_by_no_endpoint_of_ours(who, decision):
+    for action in ("s3:GetObject", "s3:GetObjectVersionForReplication"):
+        assert bucket.decide(action, OBJECT, who=who, identity=EVERYTHING) == decision
+        assert bucket.decide(action, OBJECT, HTTP, who=who, identity=EVERYTHING) == "deny"
+
+
+@pytest.mark.parametrize("who", [NOBODY, STRANGER, "logging.s3.amazonaws.com"])
+def test_strangers_get_nothing_even_inside(who):
+    identity = EVERYTHING if who == STRANGER else None
+    for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+        assert bucket.decide(action, OBJECT, INSIDE, who=who, identity=identity) == "none"
+        assert bucket.decide(action, OBJECT, who=who, identity=identity) == "deny"
 
 
 def test_without_an_endpoint_objects_are_reached_from_anywhere_by_tls():
-    policy = Policy(iam.bucket_policy("b", REGION))
-    assert policy.decide("s3:GetObject", OBJECT, **TLS) == "none"
-    assert policy.decide("s3:GetObject", OBJECT, aws_securetransport="false") == "deny"
+    policy = ResourcePolicy(iam.bucket_policy("b", REGION))
+    assert policy.decide("s3:GetObject", OBJECT) == "none"
+    assert policy.decide("s3:GetObject", OBJECT, identity=EVERYTHING) == "allow"
+    assert policy.decide("s3:GetObject", OBJECT, HTTP, identity=EVERYTHING) == "deny"
 
 
-task = Policy(iam.document(iam.artifact_access("b", "runs", REGION, KEY)))
-VIA = {"kms_viaservice": f"s3.{REGION}.amazonaws.com"}
+task = RolePolicy(iam.document(iam.artifact_access("b", "runs", REGION, KEY)))
+VIA = {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}
 
 
 @pytest.mark.parametrize(
@@ -90,8 +103,8 @@ VIA = {"kms_viaservice": f"s3.{REGION}.amazonaws.com"}
         ("s3:GetObject", f"{BUCKET}/others/1", {}, "none"),
         ("s3:GetObject", f"{BUCKET}/runs-of-others/1", {}, "none"),
         ("s3:GetObject", "arn:aws:s3:::bb/runs/1", {}, "none"),
-        ("s3:ListBucket", BUCKET, {"s3_prefix": "runs/1/"}, "allow"),
-        ("s3:ListBucket", BUCKET, {"s3_prefix": ""}, "none"),
+        ("s3:ListBucket", BUCKET, {"s3:prefix": "runs/1/"}, "allow"),
+        ("s3:ListBucket", BUCKET, {"s3:prefix": ""}, "none"),
         ("s3:ListBucket", BUCKET, {}, "none"),
         # What is deleted can be had back: the server cannot delete a version.
         ("s3:DeleteObjectVersion", f"{BUCKET}/runs/1/model", {}, "none"),
@@ -108,7 +121,7 @@ VIA = {"kms_viaservice": f"s3.{REGION}.amazonaws.com"}
     ],
 )
 def test_what_the_server_may_do_with_artifacts(action, resource, context, decision):
-    assert task.decide(action, resource, **context) == decision
+    assert task.decide(action, resource, context) == decision
 
 
 def test_the_server_may_do_these_eight_things_and_no_more():
@@ -125,7 +138,7 @@ def test_the_server_may_do_these_eight_things_and_no_more():
 
 
 def test_a_whole_bucket_is_listed_without_a_condition():
-    policy = Policy(iam.document(iam.artifact_access("b", "", REGION)))
+    policy = RolePolicy(iam.document(iam.artifact_access("b", "", REGION)))
     assert policy.decide("s3:ListBucket", BUCKET) == "allow"
     assert policy.decide("s3:GetObject", f"{BUCKET}/x") == "allow"
     assert "kms:Decrypt" not in policy.actions()
@@ -155,14 +168,14 @@ REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/mlflow"
         (
             "kms:Decrypt",
             KEY,
-            {"kms_viaservice": f"secretsmanager.{REGION}.amazonaws.com"},
+            {"kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com"},
             "allow",
         ),
         ("kms:Decrypt", KEY, VIA, "none"),
     ],
 )
 def test_what_starts_a_task(action, resource, context, decision):
-    start = Policy(
+    start = RolePolicy(
         iam.document(
             iam.task_start(
                 repositories=[REPOSITORY],
@@ -173,12 +186,15 @@ def test_what_starts_a_task(action, resource, context, decision):
             )
         )
     )
-    assert start.decide(action, resource, **context) == decision
+    assert start.decide(action, resource, context) == decision
 
 
 def test_a_task_without_secrets_reads_none():
     start = iam.task_start(repositories=[], log_groups=[GROUP], secrets=[], region=REGION)
-    assert Policy(iam.document(start)).actions() == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert RolePolicy(iam.document(start)).actions() == [
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,67 +203,69 @@ def test_a_task_without_secrets_reads_none():
         (
             "ecs-tasks.amazonaws.com",
             {
-                "aws_sourceaccount": ACCOUNT,
-                "aws_sourcearn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/c/1",
+                "aws:SourceAccount": ACCOUNT,
+                "aws:SourceArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/c/1",
             },
             "allow",
         ),
         (
             "ecs-tasks.amazonaws.com",
-            {"aws_sourceaccount": "9" * 12, "aws_sourcearn": f"arn:aws:ecs:{REGION}:{'9' * 12}:x"},
+            {"aws:SourceAccount": "9" * 12, "aws:SourceArn": f"arn:aws:ecs:{REGION}:{'9' * 12}:x"},
             "none",
         ),
         ("ecs-tasks.amazonaws.com", {}, "none"),
         (
             "lambda.amazonaws.com",
-            {"aws_sourceaccount": ACCOUNT, "aws_sourcearn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:x"},
+            {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:x"},
             "none",
         ),
     ],
 )
 def test_who_takes_on_a_tasks_role(service, context, decision):
-    trust = Policy(iam.task_trust(REGION, ACCOUNT))
-    assert trust.decide("sts:AssumeRole", principal=service, **context) == decision
+    trust = TrustPolicy(iam.task_trust(REGION, ACCOUNT))
+    assert trust.decide(service, context) == decision
 
 
 def test_replication_copies_and_never_deletes():
-    policy = Policy(iam.replication("b", KEY, REGION, "c", OTHER, "eu-west-1"))
+    policy = RolePolicy(iam.replication("b", KEY, REGION, "c", OTHER, "eu-west-1"))
     copy = "arn:aws:s3:::c/x"
     assert policy.decide("s3:ReplicateObject", copy) == "allow"
     assert policy.decide("s3:ReplicateDelete", copy) == "none"
     assert policy.decide("s3:ReplicateObject", OBJECT) == "none"
     assert policy.decide("s3:GetObjectVersionForReplication", OBJECT) == "allow"
     assert policy.decide("s3:GetObject", OBJECT) == "none"
-    assert policy.decide("kms:Decrypt", KEY, **VIA) == "allow"
-    assert policy.decide("kms:Decrypt", OTHER, **VIA) == "none"
-    assert (
-        policy.decide("kms:Encrypt", OTHER, kms_viaservice="s3.eu-west-1.amazonaws.com") == "allow"
-    )
-    assert policy.decide("kms:Encrypt", OTHER, **VIA) == "none"
+    assert policy.decide("kms:Decrypt", KEY, VIA) == "allow"
+    assert policy.decide("kms:Decrypt", OTHER, VIA) == "none"
+    there = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+    assert policy.decide("kms:Encrypt", OTHER, there) == "allow"
+    assert policy.decide("kms:Encrypt", OTHER, VIA) == "none"
 
 
 @pytest.mark.parametrize(
-    ("resource", "context", "decision"),
+    ("resource", "owner", "decision"),
     [
-        (OBJECT, {"aws_resourceaccount": ACCOUNT}, "allow"),
-        (OBJECT, {"aws_resourceaccount": "9" * 12}, "none"),
-        (f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/l", {}, "allow"),
-        ("arn:aws:s3:::prod-us-east-1-starport-layer-bucket/l", {}, "none"),
+        (OBJECT, ACCOUNT, "allow"),
+        (OBJECT, STRANGERS, "none"),
+        (f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/l", STRANGERS, "allow"),
+        ("arn:aws:s3:::prod-us-east-1-starport-layer-bucket/l", STRANGERS, "none"),
     ],
 )
-def test_nothing_leaves_the_vpc_for_a_bucket_of_another_account(resource, context, decision):
-    policy = Policy(iam.endpoint_policy(REGION, ACCOUNT))
-    assert policy.decide("s3:GetObject", resource, principal="*", **context) == decision
+def test_nothing_leaves_the_vpc_for_a_bucket_of_another_account(resource, owner, decision):
+    policy = EndpointPolicy(iam.endpoint_policy(REGION, ACCOUNT))
+    assert policy.decide("s3:GetObject", resource, owner=owner) == decision
 
 
 def test_only_s3s_own_logging_writes_logs_of_this_bucket():
-    policy = Policy(iam.log_bucket_policy("logs", REGION, "b", ACCOUNT))
-    own = {"aws_sourcearn": BUCKET, "aws_sourceaccount": ACCOUNT, **TLS}
+    policy = ResourcePolicy(iam.log_bucket_policy("logs", REGION, "b", ACCOUNT))
+    own = {"aws:SourceArn": BUCKET, "aws:SourceAccount": ACCOUNT}
     target, who = "arn:aws:s3:::logs/x", "logging.s3.amazonaws.com"
-    assert policy.decide("s3:PutObject", target, who, **own) == "allow"
-    assert policy.decide("s3:PutObject", target, who, **{**own, "aws_sourceaccount": "9"}) == "none"
-    assert policy.decide("s3:PutObject", target, "someone", **own) == "none"
-    assert policy.decide("s3:GetObject", target, who, **own) == "none"
+    assert policy.decide("s3:PutObject", target, own, who=who) == "allow"
+    assert policy.decide("s3:PutObject", target, {**own, **HTTP}, who=who) == "deny"
+    for stranger in ({"aws:SourceAccount": STRANGERS}, {"aws:SourceArn": f"{BUCKET}-2"}):
+        assert policy.decide("s3:PutObject", target, {**own, **stranger}, who=who) == "none"
+    for stranger in ("s3.amazonaws.com", SOMEBODY, NOBODY):
+        assert policy.decide("s3:PutObject", target, own, who=stranger) == "none"
+    assert policy.decide("s3:GetObject", target, own, who=who) == "none"
 
 
 @pytest.mark.parametrize("name", [n for n in vars(iam) if n.startswith("BUCKET_DATA")])

@@ -1,8 +1,8 @@
 """The roles and bucket policies that a whole stack registers, in moto: real requests of boto3, allowed or denied.
 
 moto's evaluator goes by actions and resources; all conditions hold for it, also in a statement that denies. So roles
-are judged by moto alone, and what depends on conditions (a bucket's policy) by `aws_support.Policy`, which moto asks
-for each request.
+are judged by moto alone, and what depends on conditions (a bucket's policy) by the simulator, which moto asks for
+each request. Every condition of every document is in test_documents.py.
 """
 
 import contextlib
@@ -18,8 +18,9 @@ from moto import mock_aws
 from moto.core.authorization import enable_iam_authentication
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
-from tests.components.aws_support import ACCOUNT, REGION, Policy
+from tests.components.aws_support import ACCOUNT, REGION
 from tests.components.test_aws_whole import whole
+from tests.iam.simulator import SOMEBODY, ResourcePolicy
 
 from pulumi_mlflow.aws import registry
 from pulumi_mlflow.core import iam
@@ -244,9 +245,10 @@ def test_every_policy_is_a_document_that_iam_takes(usual):
 
 
 class Asked:
-    """Puts our evaluator, with conditions, in the place of moto's for policies of buckets."""
+    """Puts the simulator, with conditions, in the place of moto's evaluator for policies of buckets."""
 
     context: ClassVar[dict] = {}
+    who: ClassVar[str] = SOMEBODY
 
     @staticmethod
     def judge(bucket, action, resource):
@@ -254,7 +256,8 @@ class Asked:
             return PermissionResult.NEUTRAL
         # moto names all uploads, reads and deletions after their method.
         action = {"s3:HeadObject": "s3:GetObject"}.get(action, action)
-        said = Policy(bucket.policy.decode()).decide(action, resource, "*", **Asked.context)
+        policy = ResourcePolicy(bucket.policy.decode())
+        said = policy.decide(action, resource, Asked.context, who=Asked.who)
         return {
             "allow": PermissionResult.PERMITTED,
             "deny": PermissionResult.DENIED,
@@ -262,29 +265,33 @@ class Asked:
         }[said]
 
 
-INSIDE = {"aws_securetransport": "true", "aws_sourcevpce": ENDPOINT}
+INSIDE = {"aws:SourceVpce": ENDPOINT}
+HTTP = {"aws:SecureTransport": "false"}
 BACKUP = f"arn:aws:iam::{ACCOUNT}:role/mlflow-prod-backup-service"
 
 
 @pytest.mark.parametrize(
-    ("context", "works"),
+    ("who", "context", "works"),
     [
-        (INSIDE, True),
-        ({**INSIDE, "aws_securetransport": "false"}, False),
-        ({**INSIDE, "aws_sourcevpce": "vpce-of-others"}, False),
-        ({"aws_securetransport": "true"}, False),
-        ({"aws_securetransport": "true", "aws_principalarn": BACKUP}, True),
-        ({"aws_securetransport": "false", "aws_principalarn": BACKUP}, False),
-        ({"aws_securetransport": "true", "aws_principalarn": f"{BACKUP}-2"}, False),
+        (SOMEBODY, INSIDE, True),
+        (SOMEBODY, {**INSIDE, **HTTP}, False),
+        (SOMEBODY, {"aws:SourceVpce": "vpce-of-others"}, False),
+        (SOMEBODY, {}, False),
+        (BACKUP, {}, True),
+        (BACKUP, HTTP, False),
+        (f"{BACKUP}-2", {}, False),
     ],
     ids=["endpoint", "http", "foreign endpoint", "internet", "backup", "backup by http", "namesake"],
 )  # fmt: skip
-def test_the_bucket_is_reached_by_tls_from_our_endpoint_alone(usual, monkeypatch, context, works):
+def test_the_bucket_is_reached_by_tls_from_our_endpoint_alone(
+    usual, monkeypatch, who, context, works
+):
     """Even an administrator, whom his own policies allow everything."""
     s3 = buckets()
     s3.put_bucket_policy(Bucket=BUCKET, Policy=usual["artifacts-policy"]["policy"])
     monkeypatch.setattr(FakeBucket, "get_permission", Asked.judge)
     monkeypatch.setattr(Asked, "context", context)
+    monkeypatch.setattr(Asked, "who", who)
     for operation, arguments in (
         ("get_object", {"Key": "there"}),
         ("put_object", {"Key": "there", "Body": b"y"}),

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "toolchain"))
 
 import setup as cli
 from pulumi_mlflow.docker import images as docker_images
-from steps import download, engine, images, maven, packages, programs, stack
+from steps import download, engine, images, maven, node, packages, programs, stack
 from steps.console import Console, SetupError
 from steps.environment import Environment, without_ours
-from steps.places import TOOLCHAIN, VERSIONS, Places, version_tuple
+from steps.places import TOOLCHAIN, VERSIONS, Places, recipe_files, version_tuple
 
 SALT = "v1:abc=:v1:def:ghi=="
 
@@ -250,6 +250,76 @@ def test_keycloak_wants_a_recent_java(
     program(tmp_path / "bin", "java", f"echo 'openjdk version \"{version}\"' >&2")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert bool(packages.java_on_path()) is enough
+
+
+def test_every_package_of_npms_is_pinned_by_version_and_hash_and_by_no_address() -> None:
+    manifest, lock = (
+        json.loads((TOOLCHAIN / "iam-simulate" / name).read_text())
+        for name in ("package.json", "package-lock.json")
+    )
+    root = lock["packages"].pop("")
+    assert root["dependencies"] == manifest["dependencies"]
+    for name, package in lock["packages"].items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
+        assert not package.get("hasInstallScript"), name
+        wanted = manifest["dependencies"].get(name.removeprefix("node_modules/"))
+        assert wanted in {None, package["version"]}
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["on PATH", "ours"])
+def test_the_evaluator_of_policies_is_what_the_lock_says(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    """`npm ci` takes nothing that has not the lock's hash; the Node.js that has installed it runs it."""
+    own = node.own_node(places)
+    installs = """cat .npmrc > said; echo "$@" >> said; mkdir node_modules"""
+    if here:
+        program(tmp_path / "bin", "node", f"echo v{VERSIONS['node']}.0")
+        program(tmp_path / "bin", "npm", installs)
+    else:
+        own.parent.mkdir(parents=True)
+        program(own.parent, "node", installs)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setattr(packages.shutil, "which", lambda name: _only(tmp_path / "bin", name))
+    setup = cli.Setup(places, Console(places.logs, quiet=True))
+    assert not setup.has_tool("iam-simulate")
+
+    folder = setup.tool("iam-simulate")
+
+    assert folder == places.iam_simulate
+    assert setup.has_tool("iam-simulate")
+    *settings, said = (folder / "said").read_text().splitlines()
+    assert "ignore-scripts=true" in settings
+    assert said.endswith("ci")
+    assert ("npm-cli.js" in said) is not here
+    assert (folder / "node").readlink() == (tmp_path / "bin" / "node" if here else own)
+    for file in recipe_files("iam-simulate"):
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+
+
+def _only(folder: Path, name: str) -> str | None:
+    """What a PATH of one folder has."""
+    return str(folder / name) if (folder / name).exists() else None
+
+
+@pytest.mark.parametrize(
+    ("version", "npm", "enough"),
+    [
+        ("v20.0.0", True, True),
+        ("v26.1.0", True, True),
+        ("v18.9.0", True, False),
+        ("v20.0.0", False, False),
+    ],
+)
+def test_a_node_on_the_path_is_recent_and_has_npm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, npm: bool, enough: bool
+) -> None:
+    program(tmp_path / "bin", "node", f"echo {version}")
+    if npm:
+        program(tmp_path / "bin", "npm", "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert bool(node.node_on_path()) is enough
 
 
 # ---------------------------------------------------------------- what a stack needs

@@ -87,6 +87,11 @@ class Places:
         name = f"{recipe}-{VERSIONS[recipe]}-{go_platform()}"
         return self.cache / "tools" / f"{name}-{digest(*recipe_files(recipe))}"
 
+    @cached_property
+    def iam_simulate(self) -> Path:
+        """The folder of the evaluator of AWS's policies; another lock is a new folder."""
+        return self.cache / "tools" / f"iam-simulate-{digest(*recipe_files('iam-simulate'))}"
+
     def image_ingredient(self, recipe: str, suffix: str = "") -> Path:
         """Name what set-up makes for an image that is built from packages, by its version."""
         return self.cache / "images" / f"{recipe}-{VERSIONS[recipe]}{suffix}"
