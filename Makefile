@@ -27,8 +27,8 @@ up: ready ## Bring the stack up, and say how to use it.
 	@$(RUN) pulumi up --yes --skip-preview -s $(STACK)
 	@$(CLI) info --stack $(STACK)
 
-down: ready ## Take it down and keep its data; PURGE=1 destroys data and secrets too.
-	@$(CLI) down --stack $(STACK) $(if $(PURGE),--purge --yes)
+down: ready ## Take it down and keep its data (in a cloud it asks: YES=1); PURGE=1 destroys data and secrets too.
+	@$(CLI) down --stack $(STACK) $(if $(PURGE),--purge --yes,$(if $(YES),--yes))
 
 preview: ## Show what `make up` would change, and what breaks a rule; JSON=plan.json writes it down.
 	@$(SETUP) --quiet --stack $(STACK) preview --providers $(PROVIDERS) -- \

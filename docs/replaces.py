@@ -5,12 +5,14 @@
     python docs/replaces.py --facts aws=FOLDER docker=FOLDER
                                           docs/replaces.json, from the Terraform providers' sources
 
-Pulumi's AWS and Docker providers are bridges to those of Terraform: a property that has `ForceNew` in its schema there
-is replaced. FOLDER is a checkout, or what `go mod download -json MODULE@VERSION` calls `Dir`.
+Pulumi's AWS and Docker providers are bridges to those of Terraform: a property that has `ForceNew` in its schema there,
+or `RequiresReplace` in that of Terraform's newer framework, is replaced. FOLDER is a checkout, or what
+`go mod download -json MODULE@VERSION` calls `Dir`.
 """
 
 import argparse
 import importlib
+import itertools
 import json
 import re
 import sys
@@ -30,17 +32,27 @@ SOURCES: Final = {
 """Package → Go module that its facts are from; Go's checksum database vouches for it."""
 
 RESOURCES: Final = {
+    "aws:backup/plan:Plan": "aws_backup_plan",
     "aws:backup/vault:Vault": "aws_backup_vault",
     "aws:backup/vaultLockConfiguration:VaultLockConfiguration": "aws_backup_vault_lock_configuration",
     "aws:cloudwatch/logGroup:LogGroup": "aws_cloudwatch_log_group",
+    "aws:ec2/launchTemplate:LaunchTemplate": "aws_launch_template",
     "aws:ec2/securityGroup:SecurityGroup": "aws_security_group",
     "aws:ec2/subnet:Subnet": "aws_subnet",
     "aws:ec2/vpc:Vpc": "aws_vpc",
+    "aws:ec2/vpcEndpoint:VpcEndpoint": "aws_vpc_endpoint",
     "aws:ecr/repository:Repository": "aws_ecr_repository",
     "aws:ecs/cluster:Cluster": "aws_ecs_cluster",
     "aws:ecs/service:Service": "aws_ecs_service",
     "aws:ecs/taskDefinition:TaskDefinition": "aws_ecs_task_definition",
+    "aws:eks/accessEntry:AccessEntry": "aws_eks_access_entry",
+    "aws:eks/accessPolicyAssociation:AccessPolicyAssociation": "aws_eks_access_policy_association",
+    "aws:eks/addon:Addon": "aws_eks_addon",
+    "aws:eks/cluster:Cluster": "aws_eks_cluster",
+    "aws:eks/nodeGroup:NodeGroup": "aws_eks_node_group",
+    "aws:eks/podIdentityAssociation:PodIdentityAssociation": "aws_eks_pod_identity_association",
     "aws:iam/role:Role": "aws_iam_role",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "aws_iam_role_policy_attachment",
     "aws:kms/key:Key": "aws_kms_key",
     "aws:lb/loadBalancer:LoadBalancer": "aws_lb",
     "aws:lb/targetGroup:TargetGroup": "aws_lb_target_group",
@@ -55,20 +67,23 @@ RESOURCES: Final = {
     "aws:rds/proxy:Proxy": "aws_db_proxy",
     "aws:rds/subnetGroup:SubnetGroup": "aws_db_subnet_group",
     "aws:s3/bucket:Bucket": "aws_s3_bucket",
+    "aws:s3/bucketPolicy:BucketPolicy": "aws_s3_bucket_policy",
     "aws:s3/bucketVersioning:BucketVersioning": "aws_s3_bucket_versioning",
     "aws:secretsmanager/secret:Secret": "aws_secretsmanager_secret",
     "aws:secretsmanager/secretVersion:SecretVersion": "aws_secretsmanager_secret_version",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "aws_vpc_security_group_ingress_rule",
     "docker:index/container:Container": "docker_container",
     "docker:index/network:Network": "docker_network",
     "docker:index/volume:Volume": "docker_volume",
 }
-"""Pulumi's type → Terraform's. What else our components make is of Terraform's newer framework, or holds nothing."""
+"""Pulumi's type → Terraform's: all that a cluster of ours has. What else the other components make holds nothing."""
 
 STATEFUL: Final = {
     "aws:backup/vault:Vault": "backup vault",
     "aws:backup/vaultLockConfiguration:VaultLockConfiguration": "vault's lock",
     "aws:ec2/subnet:Subnet": "subnet",
     "aws:ec2/vpc:Vpc": "VPC",
+    "aws:eks/cluster:Cluster": "EKS cluster",
     "aws:kms/key:Key": "key",
     "aws:rds/cluster:Cluster": "Aurora cluster",
     "aws:rds/instance:Instance": "RDS instance",
@@ -80,8 +95,10 @@ STATEFUL: Final = {
 }
 """Types that hold data, or that such a one stands on or is opened by → how the page calls them."""
 
+_SCHEMA: Final = re.compile(r"map\[string\](\*schema\.Schema|schema\.Attribute)\{$")
 _ENTRY: Final = re.compile(r'^(\t+)("(?P<text>\w+)"|names\.(?P<name>Attr\w+)):\s+(?P<rest>.*)$')
-_FORCE_NEW: Final = re.compile(r"^\t+ForceNew:\s+true,")
+_OPENS: Final = re.compile(r"^(schema\.\w+Attribute)?\{$")
+_FORCE_NEW: Final = re.compile(r"^\t+(ForceNew:\s+true,|\w+planmodifier\.RequiresReplace\w*\()")
 _SOMETIMES: Final = re.compile(r'(?:ForceNewIf\w*|\.ForceNew)\(\s*(?:"(\w+)"|names\.(Attr\w+))')
 
 
@@ -94,8 +111,8 @@ class Argument(NamedTuple):
 
     name: str
     replaces: bool
-    in_parts: bool
-    """Whether it replaces by a part of it alone."""
+    parts: tuple[str, ...] = ()
+    """Paths of what is in it that replaces by itself, where it does not as a whole."""
 
 
 # ---------------------------------------------------------------- the facts
@@ -119,33 +136,56 @@ def schema(text: str, names: Mapping[str, str]) -> Iterator[Argument]:
     Raises:
         SourceError: there is no schema.
     """
-    lines = text.splitlines()
-    starts = [i for i, line in enumerate(lines) if "map[string]*schema.Schema{" in line]
-    if not starts:
-        raise SourceError("no schema")
-    start = starts[0]
-    depth = len(lines[start]) - len(lines[start].lstrip("\t"))
-    argument, own, parts = "", False, False
-    for line in lines[start + 1 :]:
-        tabs = len(line) - len(line.lstrip("\t"))
-        if line.strip() and tabs <= depth:
-            return
+    depth, lines = _body(text)
+    # Arguments around a line, the outermost first: tabs, name, whether it replaces.
+    around: list[tuple[int, str, bool]] = []
+    parts: list[str] = []
+    for line in lines:
+        tabs = _tabs(line)
         entry = _ENTRY.match(line)
-        if entry and tabs == depth + 1:
+        if entry:
             argument = entry["text"] or names.get(entry["name"], entry["name"])
-            own = parts = False
-            if entry["rest"] != "{":
-                yield Argument(argument, "ForceNew" in entry["rest"], in_parts=False)
-        elif tabs == depth + 1 and line.strip() == "}," and argument:
-            yield Argument(argument, own, in_parts=parts and not own)
-            argument = ""
-        elif _FORCE_NEW.match(line):
-            own, parts = own or tabs == depth + 2, parts or tabs > depth + 2
+            if _OPENS.match(entry["rest"]):
+                around.append((tabs, argument, False))
+            elif tabs == depth + 1:
+                yield Argument(argument, "ForceNew" in entry["rest"])
+        elif around and line.strip() == "}," and tabs == around[-1][0]:
+            path = ".".join(name for _, name, _ in around)
+            _, argument, replaces = around.pop()
+            if around and replaces:
+                parts.append(path.partition(".")[2])
+            elif not around:
+                yield Argument(argument, replaces, () if replaces else tuple(parts))
+                parts = []
+        elif around and _FORCE_NEW.match(line):
+            around[-1] = (*around[-1][:2], True)
+
+
+def _body(text: str) -> tuple[int, list[str]]:
+    """Find the first schema: tabs before it, and its lines."""
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if _SCHEMA.search(line)), None)
+    if start is None:
+        raise SourceError("no schema")
+    depth = _tabs(lines[start])
+    within = itertools.takewhile(
+        lambda line: not line.strip() or _tabs(line) > depth, lines[start + 1 :]
+    )
+    return depth, list(within)
+
+
+def _tabs(line: str) -> int:
+    return len(line) - len(line.lstrip("\t"))
 
 
 def sometimes(text: str, names: Mapping[str, str]) -> set[str]:
     """Names of arguments that a resource replaces under conditions of its own."""
     return {text or names.get(name, name) for text, name in _SOMETIMES.findall(text)}
+
+
+def _mark(resource: str) -> re.Pattern[str]:
+    """What stands before the function of a resource of AWS."""
+    return re.compile(rf'// @(SDK|Framework)Resource\("{resource}"')
 
 
 def source_file(folder: Path, resource: str) -> Path:
@@ -156,11 +196,12 @@ def source_file(folder: Path, resource: str) -> Path:
     """
     if not resource.startswith("aws_"):
         return folder / "internal" / "provider" / f"resource_{resource}.go"
-    mark = f'// @SDKResource("{resource}"'
+    mark = _mark(resource)
     found = [
         file
         for file in sorted(folder.glob("internal/service/*/*.go"))
-        if not file.name.endswith(("_test.go", "_list.go", "_gen.go")) and mark in file.read_text()
+        if not file.name.endswith(("_test.go", "_list.go", "_gen.go"))
+        and mark.search(file.read_text())
     ]
     if len(found) != 1:
         raise SourceError(f"{resource}: in {found or 'no file'}")
@@ -171,21 +212,40 @@ def read_resource(folder: Path, resource: str) -> tuple[Path, list[Argument], se
     """Read what a provider's source says of a resource: its file, arguments, and those replaced at times."""
     file = source_file(folder, resource)
     text, names = file.read_text(), constants(folder)
-    mark = text.find(f'// @SDKResource("{resource}"')
+    mark = _mark(resource).search(text)
     # In a file of several resources the annotation stands before its function.
     return (
         file.relative_to(folder),
-        list(schema(text[max(mark, 0) :], names)),
+        list(schema(text[mark.start() if mark else 0 :], names)),
         sometimes(text, names),
     )
 
 
+def camel(name: str) -> str:
+    """How Pulumi writes a name, or a path of names."""
+    return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+
+
+def plural(name: str) -> str:
+    """How Pulumi calls most lists."""
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+
+
 def pulumi_name(argument: Argument, known: set[str]) -> str | None:
-    """How Pulumi calls an argument: in camel case, lists often in the plural. None if its SDK has none such."""
-    first, *rest = argument.name.split("_")
-    name = first + "".join(part.capitalize() for part in rest)
-    plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
-    return next((one for one in (name, plural) if one in known), None)
+    """How Pulumi calls an argument; None if its SDK has none such."""
+    name = camel(argument.name)
+    return next((one for one in (name, plural(name)) if one in known), None)
+
+
+def picked(value: Any, path: str) -> Any:
+    """What is at a part's path, in each element of a list; None where nothing is."""
+    if isinstance(value, list):
+        return [picked(one, path) for one in value]
+    if not isinstance(value, dict):
+        return None
+    first, _, rest = path.partition(".")
+    found = value.get(first, value.get(plural(first)))
+    return picked(found, rest) if rest else found
 
 
 def sdk_names(token: str) -> set[str]:
@@ -213,10 +273,17 @@ def facts(folders: Mapping[str, Path]) -> dict[str, Any]:
         named = {name: one for one in arguments if (name := pulumi_name(one, known))}
         # The provider puts it into every schema, and replaces by it: internal/provider/sdkv2/region.go.
         everywhere = {"region"} & known if package == "aws" else set()
-        at_times = {n for n, a in named.items() if a.name in conditional or a.in_parts}
+        # By a part of it; one that has a condition besides is of the others.
+        parts = {
+            n: [camel(p) for p in a.parts]
+            for n, a in named.items()
+            if a.parts and a.name not in conditional
+        }
+        at_times = {n for n, a in named.items() if a.name in conditional or a.parts}
         always = {n for n, a in named.items() if a.replaces} | everywhere
         found[token] = {
             "in_place": sorted(set(named) - at_times - always),
+            "parts": parts,
             "replaces": sorted(always),
             "sometimes": sorted(at_times - always),
             "source": f"{SOURCES[package].split(' (')[0]}: {file.as_posix()}",

@@ -28,23 +28,34 @@ class Setting(NamedTuple):
     """Whether data was made with it, so that a change is meant to be refused."""
 
 
-class Outcome(NamedTuple):
-    """What a change does to stateful resources."""
+class Changes(NamedTuple):
+    """What becomes of resources: type → the properties that change."""
 
     updates: dict[str, list[str]]
     replaces: dict[str, list[str]]
     unproved: dict[str, list[str]]
+
+
+class Outcome(NamedTuple):
+    """What a change does."""
+
+    data: Changes
+    """To what holds data."""
+    others: Changes
+    """To what holds none."""
     added: list[str]
     removed: list[str]
     refused: bool
     """By the guard, at preview."""
     protected: bool
-    """Whether all that would be replaced is protected."""
+    """Whether all that would be replaced, and holds data, is protected."""
 
 
 _AURORA: Final = {"engine": "aurora-postgresql", "instance_class": "db.r7g.large"}
 _FAR: Final = {"backup_region": "eu-west-1"}
 _PROXY: Final = {"proxy": {"ca": "PEM"}}
+_ADMIN: Final = "arn:aws:iam::111122223333:role/"
+_OFFICE: Final = {"public": True, "allowed_cidrs": ["52.1.0.0/16"]}
 
 SETTINGS: Final = (
     Setting("AwsDatabase", "instance_class", {}, {"instance_class": "db.r7g.xlarge"}),
@@ -87,6 +98,24 @@ SETTINGS: Final = (
     Setting("AwsNetwork", "flow_logs", {}, {"flow_logs": False}),
     Setting("AwsNetwork", "foreign_buckets", {}, {"foreign_buckets": ["b"]}),
     Setting("AwsNetwork", "cidr", {}, {"cidr": "10.43.0.0/16"}, made_with=True),
+    Setting("AwsEksCluster", "version", {}, {"version": "1.34"}),
+    Setting("AwsEksCluster", "addon_versions", {}, {"addon_versions": {"coredns": "v1.12.1-eksbuild.2"}}),
+    Setting("AwsEksCluster", "nodes.release", {}, {"nodes": {"release": "1.33.4-20250904"}}),
+    Setting("AwsEksCluster", "nodes.min, max", {}, {"nodes": {"min": 3, "max": 9, "desired": 3}}),
+    Setting("AwsEksCluster", "nodes.desired", {}, {"nodes": {"desired": 4}}),
+    Setting("AwsEksCluster", "nodes.instance_type", {}, {"nodes": {"instance_type": "r6i.xlarge"}}),
+    Setting("AwsEksCluster", "nodes.disk_gb", {}, {"nodes": {"disk_gb": 500}}),
+    Setting("AwsEksCluster", "allowed_cidrs", {}, {"allowed_cidrs": ["10.0.0.0/8"]}),
+    Setting("AwsEksCluster", "public", {}, _OFFICE),
+    Setting("AwsEksCluster", "allowed_cidrs (public)", _OFFICE, {**_OFFICE, "allowed_cidrs": ["52.2.0.0/16"]}),
+    Setting("AwsEksCluster", "admins, one more", {}, {"admins": {"a": f"{_ADMIN}a", "b": f"{_ADMIN}b"}}),
+    Setting("AwsEksCluster", "admins, another role", {}, {"admins": {"a": f"{_ADMIN}b"}}),
+    Setting("AwsEksCluster", "log_types", {}, {"log_types": ["audit", "api"]}),
+    Setting("AwsEksCluster", "extended_support", {}, {"extended_support": True}),
+    Setting("AwsEksCluster", "endpoints", {}, {"endpoints": True}),
+    Setting("AwsEksCluster", "deletion_protection", {}, {"deletion_protection": False}),
+    Setting("AwsEksCluster", "network, a third zone", {}, {"zones": ["subnet-c"]}),
+    Setting("AwsEksCluster", "deployment", {}, {"deployment": "other"}, made_with=True),
 )  # fmt: skip
 """Whatever may be changed of what holds data, or of what such a thing stands on."""
 
@@ -99,11 +128,17 @@ def makers() -> dict[str, Callable[[Mapping[str, Any]], Any]]:
     store = importlib.import_module("pulumi_mlflow.aws.artifacts").AwsArtifactStore
     backup = importlib.import_module("pulumi_mlflow.aws.backup").AwsBackup
     network = importlib.import_module("pulumi_mlflow.aws.network").AwsNetwork
+    eks = importlib.import_module("pulumi_mlflow.aws.eks").AwsEksCluster
     given: Mapping[str, Any] = {"region": support.REGION, "role": "r", "resources": ["arn:x"]}
     region = support.REGION
 
     def zones(args: Mapping[str, Any]) -> dict[str, Any]:
         return {"region": region, **args, **({"zones": [f"{region}{z}" for z in args["zones"]]} if "zones" in args else {})}  # fmt: skip
+
+    def cluster(zones: Sequence[str] = (), **args: Any) -> dict[str, Any]:
+        known = support.NETWORK
+        there = {**known, "private_subnets": [*known["private_subnets"], *zones]}
+        return {"network": there, "version": "1.33", "admins": {"a": f"{_ADMIN}a"}, **args}
 
     return {
         "AwsDatabase": lambda args: database("database", {**there, **args}),
@@ -111,6 +146,7 @@ def makers() -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         "AwsArtifactStore": lambda args: store("artifacts", {"bucket": "artifacts-of-acme", **there, **args}),
         "AwsBackup": lambda args: backup("backup", {**given, **args}),
         "AwsNetwork": lambda args: network("network", zones(args)),
+        "AwsEksCluster": lambda args: eks("eks", cluster(**args)),
     }  # fmt: skip
 
 
@@ -123,45 +159,60 @@ def ran(setting: Setting, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(setting: Setting, facts: Mapping[str, Any]) -> Outcome:
-    """What the change of a setting does to what is stateful."""
+    """What the change of a setting does."""
     was, now = ran(setting, setting.before), ran(setting, setting.after)
     stateful = {name for name, one in {**was, **now}.items() if one.typ in STATEFUL}
-    found = Outcome({}, {}, {}, [], [], refused=False, protected=True)
-    for name in sorted(stateful):
-        if name not in was:
-            found.added.append(name)
-        elif name not in now:
-            found.removed.append(name)
-        else:
-            judge(found, facts, was[name], now[name])
+    data, others = Changes({}, {}, {}), Changes({}, {}, {})
+    for name in sorted(set(was) & set(now)):
+        if was[name].typ.startswith("aws:"):
+            judge(data if name in stateful else others, facts, was[name], now[name])
     guarded = any(
         one.typ.endswith("DataGuard") and now[name].inputs != one.inputs
         for name, one in was.items()
         if name in now
     )
     bare = {was[name].typ for name in stateful & set(was) if not was[name].protect}
-    return found._replace(refused=guarded, protected=not bare & set(found.replaces))
+    return Outcome(
+        data,
+        others,
+        added=sorted(stateful & set(now) - set(was)),
+        removed=sorted(stateful & set(was) - set(now)),
+        refused=guarded,
+        protected=not bare & set(data.replaces),
+    )
 
 
-def judge(found: Outcome, facts: Mapping[str, Any], was: Any, now: Any) -> None:
+def judge(found: Changes, facts: Mapping[str, Any], was: Any, now: Any) -> None:
     """Sort the changed properties of one resource by what they do to it."""
-    known = facts[was.typ]
+    known = facts.get(was.typ, {"replaces": (), "in_place": (), "parts": {}})
     for key in sorted(set(was.inputs) | set(now.inputs)):
-        if was.inputs.get(key) == now.inputs.get(key) or key in now.ignored:
+        before, after = (heeded(one.inputs.get(key), key, now.ignored) for one in (was, now))
+        if before == after or key in now.ignored:
             continue
-        if key in known["replaces"]:
+        parts = [
+            (_FACTS.picked(before, path), _FACTS.picked(after, path))
+            for path in known["parts"].get(key, ())
+        ]
+        if key in known["replaces"] or any(one != other for one, other in parts):
             into = found.replaces
-        elif key in known["in_place"]:
+        elif key in known["in_place"] or parts:
             into = found.updates
         else:
             into = found.unproved
         into.setdefault(was.typ, []).append(key)
 
 
+def heeded(value: Any, key: str, ignored: set[str]) -> Any:
+    """Leave out of a property what Pulumi is told to ignore in it."""
+    if not isinstance(value, dict):
+        return value
+    return {name: one for name, one in value.items() if f"{key}.{name}" not in ignored}
+
+
 def told(properties: Mapping[str, list[str]]) -> str:
     """Name resources with their properties."""
     return "; ".join(
-        f"{STATEFUL[typ]}: {', '.join(f'`{key}`' for key in dict.fromkeys(keys))}"
+        f"{STATEFUL.get(typ) or typ.rsplit(':', 1)[1]}: {_code(list(dict.fromkeys(keys)))}"
         for typ, keys in properties.items()
     )
 
@@ -177,17 +228,28 @@ def _held(found: Outcome) -> str:
 
 def row(setting: Setting, found: Outcome) -> str:
     """A line of the table."""
-    if found.replaces:
-        verdict, touched = f"**would replace**: {_held(found)}", told(found.replaces)
-    elif found.unproved:
-        verdict, touched = "unproved", told(found.unproved)
+    data, others = found.data, found.others
+    if data.replaces:
+        verdict, touched = f"**would replace**: {_held(found)}", told(data.replaces)
+    elif data.unproved:
+        verdict, touched = "unproved", told(data.unproved)
     elif found.refused:
-        verdict, touched = "refused at preview by the guard", told(found.updates)
+        verdict, touched = "refused at preview by the guard", told(data.updates)
     else:
-        verdict, touched = "update" if found.updates else "no change of it", told(found.updates)
+        verdict, touched = "update" if data.updates else "no change of it", told(data.updates)
     extra = [f"adds `{name}`" for name in found.added]
     extra += [f"removes `{name}`" for name in found.removed]
-    return f"| {setting.component} | `{setting.name}` | {verdict} | {'; '.join([touched, *extra] if touched else extra)} |"  # fmt: skip
+    if data.replaces or found.refused:
+        rest = []
+    else:
+        words = {
+            "**made anew**": others.replaces,
+            "unproved": others.unproved,
+            "update": others.updates,
+        }
+        rest = [f"{word}: {told(changed)}" for word, changed in words.items() if changed]
+    by = "; ".join([touched, *extra] if touched else extra)
+    return f"| {setting.component} | `{setting.name}` | {verdict} | {by} | {'. '.join(rest)} |"
 
 
 _HEAD: Final = """# What changes in place, and what would be replaced
@@ -195,19 +257,22 @@ _HEAD: Final = """# What changes in place, and what would be replaced
 Made by [docs/replaces.py](replaces.py); do not edit. A test compares it, and fails if a setting that should change in
 place touches a property by which the provider replaces what holds data.
 
-Of AWS and Docker the replace set is that of the provider's own schema: `ForceNew` in the Terraform provider that
-Pulumi's is a bridge to. The script reads it from the source; [replaces.json](replaces.json) keeps it, with the file of each type. Sources:
+Of AWS and Docker the replace set is that of the provider's own schema: `ForceNew` (in Terraform's newer framework
+`RequiresReplace`) in the Terraform provider that Pulumi's is a bridge to. The script reads it from the source; [replaces.json](replaces.json) keeps it, with the file of each type. Sources:
 
 {sources}
 
 Pulumi's bridge can override single properties, and the versions of bridge and source are near but not the same: those
 were not compared. What a row says was found by running our component under mocks twice, once with each value.
-`unproved`: the source says nothing, or makes it depend on values.
+`unproved`: the source says nothing, or makes it depend on values; or, of what holds none, it was not read.
+
+What holds data is also what others stand on: a VPC, a key, a cluster of EKS. What holds none may be made anew: the new one is there
+before the old one goes, where the provider does not need its name.
 
 ## Settings of our AWS components
 
-| component | setting | what holds data | by |
-| --- | --- | --- | --- |
+| component | setting | what holds data | by | what holds none |
+| --- | --- | --- | --- | --- |
 """
 
 _KUBERNETES: Final = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pulumi_mlflow.core.plan import Resource
 
-from . import backups, budgets, encryption, exposure, labels, stateful, workloads
+from . import backups, budgets, clusters, encryption, exposure, labels, stateful, workloads
 from .finding import Finding
 
 One = Callable[[Resource], Iterable[Finding]]
@@ -51,12 +51,34 @@ RULES = (
         "Only the front door's ports are open to all addresses.",
         exposure.open_to_all,
     ),
+    Rule(
+        "no-public-cluster",
+        "The API of a cluster is private, or open to a few named addresses.",
+        clusters.public_endpoint,
+    ),
     Rule("encrypted-at-rest", "Data is encrypted where it lies.", encryption.at_rest),
     Rule(
         "buckets-encrypted",
         "Every bucket names the key that it encrypts with.",
         whole=encryption.unencrypted_buckets,
     ),
+    Rule(
+        "cluster-secrets-encrypted",
+        "A cluster's secrets are encrypted with a key of the account's.",
+        clusters.secrets_at_rest,
+    ),
+    Rule("node-disks-encrypted", "Disks of nodes are encrypted.", clusters.disks_at_rest),
+    Rule(
+        "node-metadata-tokens",
+        "The metadata of machines wants a token (IMDSv2).",
+        clusters.tokens,
+    ),
+    Rule(
+        "node-metadata-hops",
+        "The metadata of machines does not reach the containers on them.",
+        clusters.hops,
+    ),
+    Rule("cluster-audit-log", "A cluster logs who did what.", clusters.logs),
     Rule(
         "encrypted-in-transit",
         "Databases and front doors refuse plain connections.",

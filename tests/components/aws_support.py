@@ -1,5 +1,7 @@
 """Components of AWS under mocks: what was registered, with parents, protection and dependencies."""
 
+import json
+import zlib
 from dataclasses import dataclass
 
 import botocore.session
@@ -89,6 +91,15 @@ def outputs(args):
         found["endpoint"] = f"{args.name}.example.rds"
         found["readerEndpoint"] = f"{args.name}-ro.example.rds"
         found["masterUserSecrets"] = [{"secretArn": arn("secretsmanager", "secret:rds!cluster-1")}]
+    if kind == "Cluster" and service == "eks":
+        found |= {
+            "endpoint": "https://ABC.gr7.eks.example",
+            "certificateAuthority": {"data": "Q0E="},
+            "vpcConfig": {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-nodes"},
+        }
+    if kind == "LaunchTemplate":
+        # Each change is another version.
+        found["latestVersion"] = zlib.crc32(json.dumps(plain(args.inputs), sort_keys=True).encode())
     if kind == "SecretVersion":
         found["versionId"] = f"version-of-{args.name}"
     if kind == "Repository":

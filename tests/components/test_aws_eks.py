@@ -2,12 +2,10 @@
 
 import json
 from types import SimpleNamespace
-from unittest import mock
 
 import botocore.session
 import pulumi
 import pytest
-from tests.components import aws_support
 from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program, check_request
 from tests.iam.simulator import STRANGERS, TrustPolicy
 
@@ -23,26 +21,6 @@ ARGS = {
     "deployment": "mlflow-prod",
 }
 NAME = "mlflow-prod-eks"
-BY_AWS = aws_support.outputs
-
-
-def outputs(args):
-    """What EKS would add to the inputs."""
-    found = BY_AWS(args)
-    if args.typ == "aws:eks/cluster:Cluster":
-        found |= {
-            "endpoint": "https://ABC.gr7.eks.example",
-            "certificateAuthority": {"data": "Q0E="},
-            "vpcConfig": {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-nodes"},
-        }
-    if args.typ == "aws:ec2/launchTemplate:LaunchTemplate":
-        found["latestVersion"] = 3
-    return found
-
-
-def run(make):
-    with mock.patch.object(aws_support, "outputs", outputs):
-        return Program(make)
 
 
 def cluster(**args):
@@ -57,7 +35,7 @@ def cluster(**args):
             }
         )
 
-    return run(make)
+    return Program(make)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +46,10 @@ def usual():
 def network(*without, **other):
     """The usual one, changed."""
     return {key: value for key, value in NETWORK.items() if key not in without} | other
+
+
+def differing(was, now):
+    return {key for key in {*was, *now} if was.get(key) != now.get(key)}
 
 
 def policies_of(found, role):
@@ -252,16 +234,30 @@ def test_a_node_has_an_encrypted_disk_and_keeps_its_role_to_itself(usual):
     for one in template["tagSpecifications"]:
         assert one["tags"]["pulumi-mlflow/deployment"] == "mlflow-prod"
     assert {one["resourceType"] for one in template["tagSpecifications"]} >= {"instance", "volume"}
-    assert usual["eks-nodes"]["launchTemplate"] == {"id": "eks-template-id", "version": "3"}
-    [bigger] = cluster(nodes={"disk_gb": 500})["eks-template"]["blockDeviceMappings"]
-    assert bigger["ebs"]["volumeSize"] == 500
+
+
+@pytest.mark.parametrize(
+    ("nodes", "changed"),
+    [({"disk_gb": 500}, "blockDeviceMappings"), ({"instance_type": "r6i.large"}, "instanceType")],
+)
+def test_another_disk_or_type_is_another_version_of_the_template_and_no_other_group(
+    usual, nodes, changed
+):
+    """The provider replaces a group for its own `instanceTypes` and `diskSize`."""
+    other = cluster(nodes=nodes)
+    assert differing(usual["eks-template"], other["eks-template"]) == {changed}
+    assert differing(usual["eks-nodes"], other["eks-nodes"]) == {"launchTemplate"}
+    was, now = (one["eks-nodes"]["launchTemplate"] for one in (usual, other))
+    assert was["id"] == now["id"] == "eks-template-id"
+    assert was["version"] != now["version"]
+    for group in (usual, other):
+        assert not {"instanceTypes", "diskSize"} & set(group["eks-nodes"])
 
 
 def test_nodes_are_in_private_subnets_and_of_our_images_processor(usual):
     nodes = usual["eks-nodes"]
     assert nodes["subnetIds"] == NETWORK["private_subnets"]
     assert nodes["amiType"] == "AL2023_x86_64_STANDARD"
-    assert "diskSize" not in nodes
 
 
 def test_numbers_of_nodes_change_in_place_and_the_desired_one_is_the_autoscalers(usual):
@@ -269,20 +265,16 @@ def test_numbers_of_nodes_change_in_place_and_the_desired_one_is_the_autoscalers
     assert usual.seen["eks-nodes"].ignored == {"scalingConfig.desiredSize"}
     more = cluster(nodes={"min": 3, "max": 9, "desired": 5})
     assert more["eks-nodes"]["scalingConfig"] == {"minSize": 3, "maxSize": 9, "desiredSize": 5}
-    changed = {
-        key for key in usual["eks-nodes"] if usual["eks-nodes"][key] != more["eks-nodes"][key]
-    }
     # The provider replaces for others (ForceNew): https://github.com/hashicorp/terraform-provider-aws,
     # internal/service/eks/node_group.go.
-    assert changed == {"scalingConfig"}
+    assert differing(usual["eks-nodes"], more["eks-nodes"]) == {"scalingConfig"}
 
 
 def test_a_version_is_raised_at_the_cluster_and_then_at_its_nodes(usual):
     later = cluster(version="1.34", nodes={"release": "1.34.1-20251112"})
     for name in ("eks-cluster", "eks-nodes"):
         assert later[name]["version"] == "1.34"
-        changed = {key for key in later[name] if later[name][key] != usual[name].get(key)}
-        assert changed <= {"version", "releaseVersion"}
+        assert differing(usual[name], later[name]) <= {"version", "releaseVersion"}
     assert later["eks-nodes"]["releaseVersion"] == "1.34.1-20251112"
     assert "eks-cluster" in usual.waits_for("eks-nodes")
     assert later["eks-nodes"]["forceUpdateVersion"] is False
@@ -346,7 +338,7 @@ def test_what_logs_in_comes_after_nodes_addons_and_administrators():
         made = AwsEksCluster("eks", ARGS)
         pulumi.CustomResource("test:index:After", "after", {"kubeconfig": made.kubeconfig})
 
-    found = run(make)
+    found = Program(make)
     assert found.seen["after"].secret == {"kubeconfig"}
     waited = found.waits_for("after")
     assert {
@@ -383,7 +375,7 @@ def test_its_outputs_are_what_access_and_stacks_ask_for(usual):
             },
         )
 
-    found = run(make)
+    found = Program(make)
     assert found["access-identity"]["clusterName"] == NAME
     assert found["access-database-in"]["referencedSecurityGroupId"] == "sg-nodes"
 
@@ -469,7 +461,7 @@ def test_awss_own_description_takes_the_requests(usual):
         nodegroupName="n",
         nodeRole=nodes["nodeRoleArn"],
         subnets=nodes["subnetIds"],
-        **{key: nodes[key] for key in ("clusterName", "scalingConfig", "instanceTypes", "amiType")},
+        **{key: nodes[key] for key in ("clusterName", "scalingConfig", "amiType")},
         **{key: nodes[key] for key in ("launchTemplate", "updateConfig", "version", "tags")},
     )
     for item in usual.of("eks/addon:Addon"):
@@ -499,6 +491,7 @@ def test_awss_own_description_takes_the_requests(usual):
         "CreateLaunchTemplate",
         LaunchTemplateName=template["name"],
         LaunchTemplateData={
+            "InstanceType": template["instanceType"],
             "MetadataOptions": upper(template["metadataOptions"]),
             "BlockDeviceMappings": [{"DeviceName": disk["deviceName"], "Ebs": ebs}],
         },
@@ -507,12 +500,12 @@ def test_awss_own_description_takes_the_requests(usual):
 
 @pytest.mark.parametrize("instance_type", ["m6i.large", "g5.xlarge", "m7i-flex.large", "t3a.large"])
 def test_types_of_x86_are_taken(instance_type):
-    found = cluster(nodes={"instance_types": [instance_type, "r6i.large"]})
-    assert found["eks-nodes"]["instanceTypes"] == [instance_type, "r6i.large"]
+    found = cluster(nodes={"instance_type": instance_type})
+    assert found["eks-template"]["instanceType"] == instance_type
 
 
 def test_an_administrator_may_be_another_programs_output():
-    found = run(
+    found = Program(
         lambda: AwsEksCluster("eks", {**ARGS, "admins": {"a": pulumi.Output.from_input(ADMIN)}})
     )
     assert found["eks-admin-a"]["principalArn"] == ADMIN
@@ -523,8 +516,10 @@ def test_an_administrator_may_be_another_programs_output():
     [
         ({"public": True}, "eks: allowed_cidrs: must name public addresses while public is true"),
         ({"public": True, "allowed_cidrs": ["10.0.0.0/8"]}, "must name public addresses"),
-        ({"public": True, "allowed_cidrs": ["0.0.0.0/0"]}, "must be /8 or smaller"),
-        ({"public": True, "allowed_cidrs": ["0.0.0.0/1", "128.0.0.0/1"]}, "must be /8 or smaller"),
+        ({"public": True, "allowed_cidrs": ["0.0.0.0/0"]}, "must be /16 or smaller"),
+        ({"public": True, "allowed_cidrs": ["0.0.0.0/1", "128.0.0.0/1"]}, "must be /16 or smaller"),
+        ({"public": True, "allowed_cidrs": ["52.0.0.0/15"]}, "must be /16 or smaller"),
+        ({"allowed_cidrs": ["240.0.0.0/7"]}, "must be /8 or smaller"),
         ({"allowed_cidrs": ["52.1.2.0/24"]}, "52.1.2.0/24 cannot reach a private endpoint"),
         ({"allowed_cidrs": ["10.0.0.1/8"]}, "must be blocks such as 10.0.0.0/8: .* host bits"),
         ({"allowed_cidrs": ["fd00::/8"]}, "must be blocks such as"),
@@ -542,10 +537,10 @@ def test_an_administrator_may_be_another_programs_output():
         ({"nodes": {"min": 3, "desired": 2}}, "nodes: must be 1 ≤ min ≤ desired ≤ max"),
         ({"nodes": {"desired": 5, "max": 4}}, "nodes: must be 1 ≤ min ≤ desired ≤ max"),
         ({"nodes": {"disk_gb": 10}}, "nodes.disk_gb: must be 20 to 16384"),
-        ({"nodes": {"instance_types": []}}, "nodes.instance_types: must name a type"),
-        ({"nodes": {"instance_types": ["large"]}}, "nodes.instance_types: must be types"),
-        ({"nodes": {"instance_types": ["m7g.large"]}}, "must be of x86"),
-        ({"nodes": {"instance_types": ["m6i.large", "c7gn.large"]}}, "must be of x86"),
+        ({"nodes": {"instance_type": ""}}, "nodes.instance_type: must be a type"),
+        ({"nodes": {"instance_type": "large"}}, "nodes.instance_type: must be a type"),
+        ({"nodes": {"instance_type": "m7g.large"}}, "must be of x86"),
+        ({"nodes": {"instance_type": "c7gn.large"}}, "must be of x86"),
         ({"log_types": ["everything"]}, "log_types: must be of api, audit"),
         ({"addon_versions": {"cilium": "1"}}, "addon_versions: must be of eks-pod-identity-agent"),
         (

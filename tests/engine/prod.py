@@ -24,6 +24,7 @@ from steps.places import Places
 DATABASE = {"database": {"engine": "postgresql", "version": "15"}}
 STATEFUL = {
     "aws:backup/vault:Vault",
+    "aws:eks/cluster:Cluster",
     "aws:kms/key:Key",
     "aws:rds/instance:Instance",
     "aws:s3/bucket:Bucket",

@@ -1,10 +1,15 @@
-"""The prod stack on Fargate in the real engine: order, protection, secrets, and no change where none is due."""
+"""The prod stack on Fargate in the real engine: order, protection, secrets, and no change where none is due.
+
+Beside it, on the same test provider, the cluster of EKS that docs/aws.md shows.
+"""
+
+import re
 
 import pytest
 from tests.engine import prod as checks
 from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
 from tests.stacks.cloud import AWS, merged
-from tests.support import ROOT
+from tests.support import ROOT, Workspace
 
 pytestmark = pytest.mark.engine
 
@@ -73,6 +78,73 @@ def test_another_bucket_is_refused_and_none_is_touched(prod):
 
 def test_wrong_settings_register_nothing(prod):
     checks.registers_nothing_of_wrong_settings(prod)
+
+
+@pytest.fixture(scope="module")
+def cluster(prod, tmp_path_factory):
+    """A program of its own, word for word the one of the docs."""
+    folder = tmp_path_factory.mktemp("cluster")
+    program = folder / "program" / "__main__.py"
+    program.parent.mkdir()
+    page = (ROOT / "docs" / "aws.md").read_text()
+    [text] = re.findall(r"```python\n(.*?AwsEksCluster\(.*?)```", page, re.DOTALL)
+    program.write_text(text)
+    made = Workspace(folder / "project", "cluster", {"kubernetes": "1.33"}, program.parent)
+    found = checks.Prod(made, {"kubernetes": "1.33"}, prod.fake, prod.env)
+    with found.doing() as done:
+        found.up()
+    return found, done
+
+
+def test_a_cluster_comes_before_its_network_nodes_and_what_runs_on_them(cluster):
+    _, done = cluster
+    order = ("key", "cluster", "eks-pod-identity-agent", "vpc-cni", "nodes", "coredns")
+    places = [at(done, "create", f"^eks-{name}$") for name in order]
+    assert places == sorted(places)
+
+
+def test_a_clusters_login_is_a_secret_and_a_second_up_changes_nothing(cluster):
+    found, _ = cluster
+    with found.doing() as done:
+        found.up("--expect-no-changes")
+    assert done == []
+    state = found.state()
+    assert "get-token" not in str(state)
+    [outputs] = [one["outputs"] for one in state if one["type"] == "pulumi:pulumi:Stack"]
+    assert "ciphertext" in outputs["kubeconfig"]
+    assert outputs["security_group"].startswith("sg-")
+
+
+def test_another_version_size_and_number_of_nodes_changes_a_cluster_in_place(cluster):
+    found, _ = cluster
+    file = found.workspace.folder / "infra" / "__main__.py"
+    usual = file.read_text()
+    nodes = {"instance_type": "r6i.xlarge", "disk_gb": 500, "min": 3, "desired": 3, "max": 9}
+    file.write_text(usual.replace('"admins":', f'"nodes": {nodes}, "admins":'))
+    with found.settings({"kubernetes": "1.34"}), found.doing() as done:
+        found.up()
+    file.write_text(usual)
+    assert [(line["what"], line["name"]) for line in done if line["name"] != "eks-template"] == [
+        ("update", "eks-cluster"),
+        ("update", "eks-nodes"),
+    ]
+    assert at(done, "update", "^eks-template$") < at(done, "update", "^eks-nodes$")
+    [group] = [line["inputs"] for line in done if line["name"] == "eks-nodes"]
+    assert (group["version"], group["scalingConfig"]["maxSize"]) == ("1.34", 9)
+    # An autoscaler's by then.
+    assert group["scalingConfig"]["desiredSize"] == 2
+
+
+def test_a_cluster_is_not_destroyed(cluster):
+    """The last one of the cluster: its nodes and add-ons are gone."""
+    found, _ = cluster
+    with found.doing() as done:
+        said = found.pulumi("destroy", "--yes", "--skip-preview", ok=False)
+    assert "protected" in said
+    assert done
+    assert not [line for line in done if line["type"] in STATEFUL]
+    kept = {one["urn"].rsplit("::", 1)[1] for one in found.state() if one.get("protect")}
+    assert kept == {"eks-cluster", "eks-key"}
 
 
 def test_what_holds_data_is_destroyed_only_once_it_is_unprotected(prod):

@@ -44,7 +44,7 @@ def dev(project):
 def test_a_stack_that_does_not_exist(dev, capsys, command):
     code, out, err = call(capsys, command, "--stack", "dve")
     assert code == 1
-    assert "'dve'" in err if command != "down" else "pulumi destroy: failed" in err
+    assert "'dve'" in err
     assert not out
     assert "Traceback" not in err
 
@@ -107,6 +107,72 @@ def test_down_keeps_what_is_protected(dev, capsys):
     assert "dev: destroy --exclude-protected --yes --skip-preview" in dev.calls()
     code, _, _ = call(capsys, "down", "--stack", "dev")
     assert code == 0
+
+
+def cloud(name, kind, *, protect=False, **inputs):
+    """A resource of a stack in a cloud."""
+    return {**resource(name, protect=protect), "type": kind, "inputs": inputs}
+
+
+RDS, SERVICE, EKS = (
+    "aws:rds/instance:Instance",
+    "aws:ecs/service:Service",
+    "aws:eks/cluster:Cluster",
+)
+
+
+@pytest.fixture(params=["aws", "kubernetes"])
+def prod(project, request):
+    serves = SERVICE if request.param == "aws" else "kubernetes:apps/v1:Deployment"
+    data = cloud("database", RDS, protect=True, deletionProtection=True)
+    project.write({"prod": {"resources": [data, cloud("server", serves)]}})
+    return project
+
+
+def destroyed(project):
+    return [call for call in project.calls() if "destroy" in call or "unprotect" in call]
+
+
+def test_down_in_a_cloud_names_what_stays_and_takes_nothing_without_a_yes(
+    prod, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, out, _ = call(capsys, "down", "--stack", "prod")
+    assert code == 1
+    assert f"database  {RDS}  mlflow-dev-database" in out
+    assert "server  " not in out
+    assert "make down: YES=1" in out
+    assert destroyed(prod) == []
+
+
+@pytest.mark.parametrize(("words", "answer"), [(("--yes",), ""), ((), "y\n")])
+def test_down_in_a_cloud_goes_on_with_a_yes(prod, capsys, monkeypatch, words, answer):
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    code, out, _ = call(capsys, "down", "--stack", "prod", *words)
+    assert code == 0
+    assert f"database  {RDS}" in out
+    assert "Kept (1): database" in out
+    assert destroyed(prod) == ["prod: destroy --exclude-protected --yes --skip-preview"]
+    # Nothing runs by now, so there is nothing to ask.
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert call(capsys, "down", "--stack", "prod")[0] == 0
+
+
+@pytest.mark.parametrize("kind", [RDS, EKS])
+def test_what_aws_would_refuse_to_delete_stops_a_purge_before_anything_is_taken(
+    project, capsys, kind
+):
+    data = cloud("data", kind, protect=True, deletionProtection=True)
+    project.write({"prod": {"resources": [data, cloud("server", SERVICE)]}})
+    code, _, err = call(capsys, "down", "--stack", "prod", "--purge", "--yes")
+    assert code == 1
+    assert f"data ({kind})" in err
+    assert "mlflow:database.deletion_protection' false -s prod" in err
+    assert destroyed(project) == []
+    data["inputs"]["deletionProtection"] = False
+    project.write({"prod": {"resources": [data, cloud("server", SERVICE)]}})
+    assert call(capsys, "down", "--stack", "prod", "--purge", "--yes")[0] == 0
+    assert project.read()["prod"]["resources"] == []
 
 
 def test_purge_says_what_is_lost_and_without_a_yes_loses_nothing(dev, capsys, monkeypatch):

@@ -10,12 +10,15 @@ import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.stack import run_pulumi_func
+from tests.components import aws_support
 from tests.kubernetes import cluster
 from tests.stacks import cloud, test_compose
 from tests.support import program_loop
 
 from compose import compose
 from pulumi_mlflow import existing
+from pulumi_mlflow.aws.eks import AwsEksCluster
+from pulumi_mlflow.aws.network import AwsNetwork
 from pulumi_mlflow.core.plan import Resource, plain
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
@@ -155,6 +158,17 @@ def _servers(there, database, artifacts, **more):
         },
     )
     KubernetesMonitoring("monitoring", {"namespace": there.namespace, "tracking": server.endpoint})
+
+
+def eks(**args):
+    """A network and a cluster of our own, as docs/aws.md has them."""
+
+    def program():
+        network = AwsNetwork("network", {"region": aws_support.REGION}).network
+        admins = {"pipeline": "arn:aws:iam::111122223333:role/pipeline"}
+        AwsEksCluster("eks", {"network": network, "version": "1.33", "admins": admins, **args})
+
+    return recorded(program, cloud.Recorder(), "prod")
 
 
 def kubernetes(program):

@@ -25,6 +25,10 @@ PLANS = {
     "prod": lambda _: plans.prod(),
     "prod, mysql": lambda _: plans.prod(cloud.merged(cloud.AWS, MYSQL)),
     "prod, EKS": lambda _: plans.prod(cloud.AWS_CLUSTER),
+    "a cluster of EKS": lambda _: plans.eks(),
+    "a cluster of EKS, public": lambda _: plans.eks(
+        public=True, allowed_cidrs=["52.1.0.0/16", "10.0.0.0/8"]
+    ),
     "prod, kubernetes": lambda _: plans.prod(cloud.merged(cloud.KUBERNETES, ARCHIVED)),
     "kubernetes, store within": lambda _: plans.kubernetes(plans.in_cluster),
 }
@@ -82,6 +86,32 @@ def test_what_nobody_protects_is_found(prod):
     found = {f.resource.name for rule, f in checks.judge(bare) if rule.name == "stateful-protected"}
     # All that is protected is protected because the rule wants it.
     assert found == {one.name for one in prod if one.protected}
+
+
+def without(resources, kind, *names):
+    """The resources, one kind of them without some inputs."""
+    return [
+        dataclasses.replace(one, inputs={k: v for k, v in one.inputs.items() if k not in names})
+        if one.type.endswith(f":{kind}")
+        else one
+        for one in resources
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "rules"),
+    [
+        ("Cluster", "vpcConfig", {"no-public-cluster"}),
+        ("Cluster", "encryptionConfig", {"cluster-secrets-encrypted"}),
+        ("Cluster", "enabledClusterLogTypes", {"cluster-audit-log"}),
+        ("LaunchTemplate", "blockDeviceMappings", {"node-disks-encrypted"}),
+        ("LaunchTemplate", "metadataOptions", {"node-metadata-tokens", "node-metadata-hops"}),
+    ],
+)
+def test_a_cluster_without_what_the_rules_want_is_found(cache, kind, name, rules):
+    """So the rules see our own cluster, and not only the cases of test_rules.py."""
+    found = checks.judge(without(composed("a cluster of EKS", cache), kind, name))
+    assert {rule.name for rule, _ in found} == rules
 
 
 def test_all_that_takes_tags_is_known_to_the_rule(plan):

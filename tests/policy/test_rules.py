@@ -99,6 +99,19 @@ KEPT = {"backupRetentionPeriod": 14, "skipFinalSnapshot": False, "deletionProtec
 TO_HTTPS = [{"type": "redirect", "redirect": {"protocol": "HTTPS"}}]
 
 
+def eks(**vpc):
+    """A cluster that breaks nothing but what is given of its endpoints."""
+    return aws("eks.Cluster", vpcConfig=vpc)
+
+
+def disk(**ebs):
+    return aws("ec2.LaunchTemplate", blockDeviceMappings=[{"deviceName": "/dev/xvda", "ebs": ebs}])
+
+
+def metadata(kind="LaunchTemplate", **options):
+    return aws(f"ec2.{kind}", metadataOptions=options)
+
+
 def servers(maximum, accepted, percent=100, **more):
     """A database, a server's task, its service and its scaling."""
     return [
@@ -178,6 +191,45 @@ PASS = {
         k8s("NetworkPolicy", spec={"ingress": [{"from": [{"podSelector": {}}]}]}),
         k8s("NetworkPolicy", "proxy", spec={"ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}),
         k8s("NetworkPolicy", spec={"ingress": []}),
+    ],
+    "no-public-cluster": [
+        eks(endpointPublicAccess=False),
+        eks(endpointPublicAccess=True, publicAccessCidrs=["52.1.0.0/16", "2a00:1450:4001::/48"]),
+        eks(endpointPublicAccess=True, publicAccessCidrs=UNKNOWN),
+        eks(endpointPublicAccess=True, publicAccessCidrs=[UNKNOWN]),
+        eks(endpointPublicAccess=UNKNOWN),
+        aws("eks.Cluster", vpcConfig=UNKNOWN),
+        aws("rds.Cluster"),
+    ],
+    "cluster-secrets-encrypted": [
+        aws("eks.Cluster", encryptionConfig={"provider": {"keyArn": UNKNOWN}, "resources": ["secrets"]}),
+        aws("eks.Cluster", encryptionConfig=UNKNOWN),
+        aws("ecs.Cluster"),
+    ],
+    "node-disks-encrypted": [
+        disk(encrypted="true", volumeSize=100),
+        disk(encrypted=UNKNOWN),
+        aws("ec2.LaunchTemplate", blockDeviceMappings=[
+            {"deviceName": "/dev/xvda", "ebs": {"encrypted": True}},
+            {"deviceName": "/dev/sdb", "virtualName": "ephemeral0"},
+        ]),
+        aws("ec2.LaunchTemplate", blockDeviceMappings=UNKNOWN),
+    ],
+    "node-metadata-tokens": [
+        metadata(httpTokens="required"),
+        metadata("Instance", httpTokens="required"),
+        metadata(httpEndpoint="disabled"),
+        aws("ec2.LaunchTemplate", metadataOptions=UNKNOWN),
+    ],
+    "node-metadata-hops": [
+        metadata(httpPutResponseHopLimit=1.0),
+        metadata(httpEndpoint="disabled"),
+        metadata(httpPutResponseHopLimit=UNKNOWN),
+    ],
+    "cluster-audit-log": [
+        aws("eks.Cluster", enabledClusterLogTypes=["audit", "api"]),
+        aws("eks.Cluster", enabledClusterLogTypes=[UNKNOWN]),
+        aws("ecs.Cluster"),
     ],
     "encrypted-at-rest": [
         aws("rds.Instance", storageEncrypted=True),
@@ -287,6 +339,38 @@ FAIL = {
         (aws("vpc.SecurityGroupEgressRule", cidrIpv4="0.0.0.0/0", ipProtocol="-1"), "everything may go out"),
         (k8s("NetworkPolicy", spec={"ingress": [{"ports": []}]}), "names nobody"),
         (k8s("NetworkPolicy", spec={"ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}), "all addresses in"),
+    ],
+    "no-public-cluster": [
+        (eks(), "its API is public, and publicAccessCidrs are missing"),
+        (aws("eks.Cluster"), "set vpcConfig.endpointPublicAccess to false"),
+        (eks(endpointPublicAccess=True, publicAccessCidrs=[]), "publicAccessCidrs are missing"),
+        (eks(endpointPublicAccess=True, publicAccessCidrs=["52.1.0.0/16", "0.0.0.0/0"]), "its API is open to 0.0.0.0/0."),
+        (eks(publicAccessCidrs=["0.0.0.0/1", "128.0.0.0/1"]), "open to 0.0.0.0/1, 128.0.0.0/1"),
+        (eks(publicAccessCidrs=["::/0"]), "blocks of /16 or smaller"),
+        (eks(publicAccessCidrs=["2a00::/32"]), "open to 2a00::/32"),
+        (eks(publicAccessCidrs=["all"]), "open to all"),
+    ],
+    "cluster-secrets-encrypted": [
+        (aws("eks.Cluster"), "set encryptionConfig to a key of KMS"),
+        (aws("eks.Cluster", encryptionConfig={"resources": []}), "encryptionConfig for secrets is missing"),
+    ],
+    "node-disks-encrypted": [
+        (aws("ec2.LaunchTemplate"), "blockDeviceMappings are missing"),
+        (disk(volumeSize=100), "ebs.encrypted of /dev/xvda is not true"),
+        (disk(encrypted="false"), "set ebs.encrypted to true"),
+    ],
+    "node-metadata-tokens": [
+        (aws("ec2.LaunchTemplate"), "set metadataOptions.httpTokens to required"),
+        (metadata(httpTokens="optional"), "is not set to required"),
+        (metadata("Instance", httpEndpoint="enabled"), "httpTokens is not set"),
+    ],
+    "node-metadata-hops": [
+        (aws("ec2.LaunchTemplate"), "httpPutResponseHopLimit is not set"),
+        (metadata(httpPutResponseHopLimit=2.0), "is 2. Mend: set it to 1, and give pods roles of their own"),
+    ],
+    "cluster-audit-log": [
+        (aws("eks.Cluster"), "add audit to enabledClusterLogTypes"),
+        (aws("eks.Cluster", enabledClusterLogTypes=["api"]), "audit is missing"),
     ],
     "encrypted-at-rest": [
         (aws("rds.Instance"), "set storageEncrypted to true"),

@@ -57,6 +57,7 @@ def diff(one, kind, olds, news):
 
 VPC = "aws:ec2/vpc:Vpc"
 JOB = "kubernetes:batch/v1:Job"
+GROUP = "aws:eks/nodeGroup:NodeGroup"
 
 
 def test_a_preview_tells_inputs_only_and_a_creation_more():
@@ -97,10 +98,18 @@ def test_a_table_says_what_is_replaced():
 
 
 def test_the_table_may_be_that_of_the_docs(tmp_path):
-    (tmp_path / "table").write_text(json.dumps({VPC: {"replaces": ["cidrBlock"], "source": "x"}}))
+    group = {"replaces": ["subnetIds"], "parts": {"launchTemplate": ["id"]}}
+    table = {VPC: {"replaces": ["cidrBlock"], "source": "x"}, GROUP: group}
+    (tmp_path / "table").write_text(json.dumps(table))
     told = provider.replace_table(str(tmp_path / "table"))
     assert told[VPC] == ["cidrBlock"]
     assert told["aws:s3/bucket:Bucket"] == ["bucket"]
+    assert told[GROUP] == ["subnetIds", "launchTemplate.id"]
+    one = provider.TestProvider(apply=True, cluster=None, replace=told)
+    was = {"launchTemplate": {"id": "a", "version": "1"}}
+    for now, replaced in (("version", []), ("id", ["launchTemplate"])):
+        other = {"launchTemplate": {**was["launchTemplate"], now: "z"}}
+        assert diff(one, GROUP, was, other)[1] == replaced
     assert provider.replace_table(None) == aws.REPLACED
 
 
@@ -122,16 +131,38 @@ def test_an_immutable_secret_is_replaced():
     ) == ["stringData"]
 
 
+def update(kind, olds, inputs, news):
+    request = provider_pb2.UpdateRequest(
+        urn=f"{URN}{kind}::thing",
+        olds=values.write(olds),
+        old_inputs=values.write(inputs),
+        news=values.write(news),
+    )
+    return values.read(made().Update(request, Context()).properties)
+
+
 def test_an_update_keeps_what_was_computed():
     olds = {"arn": "arn:aws:x", "size": 1, "gone": 2}
-    request = provider_pb2.UpdateRequest(
-        urn=f"{URN}{VPC}::thing",
-        olds=values.write(olds),
-        old_inputs=values.write({"size": 1, "gone": 2}),
-        news=values.write({"size": 3}),
-    )
-    answer = made().Update(request, Context())
-    assert values.read(answer.properties) == {"arn": "arn:aws:x", "size": 3}
+    found = update(VPC, olds, {"size": 1, "gone": 2}, {"size": 3})
+    assert found == {"arn": "arn:aws:x", "size": 3}
+
+
+def test_what_was_computed_within_an_input_is_kept_too():
+    kind, given = "aws:eks/cluster:Cluster", {"vpcConfig": {"endpointPublicAccess": False}}
+    olds = values.read(create(made(), kind, given).properties)
+    group = olds["vpcConfig"]["clusterSecurityGroupId"]
+    assert group.startswith("sg-")
+    found = update(kind, olds, given, {"vpcConfig": {"endpointPublicAccess": True}})
+    assert found["vpcConfig"] == {"endpointPublicAccess": True, "clusterSecurityGroupId": group}
+    assert update(kind, olds, given, {"vpcConfig": secret("x")})["vpcConfig"] == secret("x")
+
+
+def test_another_template_is_another_version():
+    kind = "aws:ec2/launchTemplate:LaunchTemplate"
+    olds = values.read(create(made(), kind, {"instanceType": "a"}).properties)
+    found = update(kind, olds, {"instanceType": "a"}, {"instanceType": "b"})
+    assert found["arn"] == olds["arn"]
+    assert found["latestVersion"] != olds["latestVersion"]
 
 
 def test_lookups_are_answered_or_named():

@@ -18,6 +18,7 @@ _IDS: Final = {
     "ec2/eip:Eip": "eipalloc-{hex17}",
     "ec2/flowLog:FlowLog": "fl-{hex17}",
     "ec2/internetGateway:InternetGateway": "igw-{hex17}",
+    "ec2/launchTemplate:LaunchTemplate": "lt-{hex17}",
     "ec2/natGateway:NatGateway": "nat-{hex17}",
     "ec2/routeTable:RouteTable": "rtb-{hex17}",
     "ec2/routeTableAssociation:RouteTableAssociation": "rtbassoc-{hex17}",
@@ -78,6 +79,7 @@ _OUTPUTS: Final[dict[str, dict[str, Any]]] = {
     "eks/cluster:Cluster": {
         "certificateAuthority": {"data": "LS0tLS1CRUdJTg=="},
         "endpoint": "https://{hex12}.gr7.{region}.eks.amazonaws.com",
+        "vpcConfig": {"clusterSecurityGroupId": "sg-{hex17}"},
         "identities": [
             {"oidcs": [{"issuer": "https://oidc.eks.{region}.amazonaws.com/id/{hex17}"}]}
         ],
@@ -153,11 +155,18 @@ def made(
     usual = f"arn:aws:{_SERVICES.get(module, module)}:{{place}}:{short}/{{name}}"
     words["arn"] = _ARNS.get(kind, usual).format(**words)
     outputs: dict[str, Any] = {"name": words["name"], "arn": words["arn"], "region": region}
-    outputs |= _filled(_OUTPUTS.get(kind, {}), words)
+    outputs |= _filled(_OUTPUTS.get(kind, {}), words) | renewed(kind, inputs)
     if kind == "acm/certificate:Certificate":
         hosts = (inputs.get("domainName"), *(inputs.get("subjectAlternativeNames") or ()))
         outputs["domainValidationOptions"] = [_validation(str(host), token) for host in hosts]
     return _IDS.get(kind, "{name}").format(**words), outputs
+
+
+def renewed(kind: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell the computed outputs that another input changes."""
+    if kind != "ec2/launchTemplate:LaunchTemplate":
+        return {}
+    return {"latestVersion": _revision(inputs)}
 
 
 def _filled(template: Any, words: Mapping[str, str]) -> Any:

@@ -14,7 +14,7 @@ from google.protobuf.empty_pb2 import Empty  # has no types
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from . import aws, kube
-from .values import Properties, at, changed, hidden, plain, read, write
+from .values import Properties, added, at, changed, hidden, joined, plain, read, write
 
 REFUSAL: Final = (
     "this is the test provider, which makes nothing: an `up` wants the real plugin and an account."
@@ -109,7 +109,7 @@ class TestProvider(provider_pb2_grpc.ResourceProviderServicer):
         elif kind.startswith("aws:"):
             name = request.urn.rsplit("::", 1)[1]
             identity, made = aws.made(kind[4:], name, plain(properties), self._region)
-            outputs = {**made, **properties}
+            outputs = joined(made, properties)
         else:
             identity, outputs = str(uuid.uuid4()), properties
         return provider_pb2.CreateResponse(id=identity, properties=write(outputs))
@@ -122,8 +122,8 @@ class TestProvider(provider_pb2_grpc.ResourceProviderServicer):
             if _type(request.urn).startswith("kubernetes:"):
                 applied = self._applied(news, context)
                 return provider_pb2.UpdateResponse(properties=write(applied))
-        kept = {key: value for key, value in olds.items() if key not in inputs}
-        return provider_pb2.UpdateResponse(properties=write({**kept, **news}))
+        kept = {**added(olds, inputs), **aws.renewed(_type(request.urn)[4:], plain(news))}
+        return provider_pb2.UpdateResponse(properties=write(joined(kept, news)))
 
     def Read(self, request: Any, context: Any) -> Any:
         properties = read(request.properties)
@@ -166,10 +166,14 @@ def replace_table(file: str | None) -> dict[str, list[str]]:
     """Read the table of what is replaced, such as docs/replaces.json; of other types the few that rollouts go by."""
     table = json.loads(Path(file).read_text()) if file else {}
     told = {
-        kind: entry["replaces"] if isinstance(entry, dict) else entry
-        for kind, entry in table.items()
+        kind: _paths(entry) if isinstance(entry, dict) else entry for kind, entry in table.items()
     }
     return {**aws.REPLACED, **told}
+
+
+def _paths(entry: Mapping[str, Any]) -> list[str]:
+    parts = [f"{name}.{path}" for name, paths in entry.get("parts", {}).items() for path in paths]
+    return [*entry["replaces"], *parts]
 
 
 def _asked(question: Callable[[], Any], context: Any) -> Any:

@@ -62,6 +62,27 @@ def changed(olds: Properties, news: Properties) -> list[str]:
     return [name for name in names if before.get(name) != after.get(name)]
 
 
+def added(outputs: Properties, inputs: Properties) -> Properties:
+    """Leave what the provider added to a resource's inputs, at any depth."""
+    found = {}
+    for key, value in outputs.items():
+        if key not in inputs:
+            found[key] = value
+        elif isinstance(value, dict) and isinstance(inputs[key], dict):
+            found |= {key: within} if (within := added(value, inputs[key])) else {}
+    return found
+
+
+def joined(computed: Properties, inputs: Properties) -> Properties:
+    """Put both together, at any depth; inputs win, secrets stay whole."""
+    found = {**computed, **inputs}
+    for key in computed.keys() & inputs.keys():
+        below, given = computed[key], inputs[key]
+        if isinstance(below, dict) and isinstance(given, dict) and _SIGNATURE not in given:
+            found[key] = joined(below, given)
+    return found
+
+
 def at(properties: Properties, path: str) -> Any:
     """Find a value by a path such as `metadata.name`; None where nothing is."""
     found: Any = plain(properties)

@@ -27,8 +27,8 @@ _ROOT_DEVICE = "/dev/xvda"
 class AwsEksNodesArgs(TypedDict):
     """Machines of the cluster: one managed node group."""
 
-    instance_types: NotRequired[list[str]]
-    """Types of EC2, of x86; `m6i.large` unless given. Others are another group, made before the old one is drained."""
+    instance_type: NotRequired[str]
+    """Type of EC2, of x86; `m6i.large` unless given. Another one rolls the nodes."""
     min: NotRequired[int]
     """Nodes at least; 2 unless given. EKS refuses more than are desired at that time: see docs/aws.md."""
     max: NotRequired[int]
@@ -77,7 +77,7 @@ class _Wanted(NamedTuple):
 
     version: str
     sources: eks.Sources
-    instance_types: Sequence[str]
+    instance_type: str
     smallest: int
     desired: int
     largest: int
@@ -90,7 +90,7 @@ class _Wanted(NamedTuple):
 class AwsEksCluster(AwsComponent):
     """A cluster with encrypted secrets, a private API, nodes in private subnets, network policies and pod identities.
 
-    Cluster and key are protected. Version, endpoint, logs, numbers of nodes, their disks and image change in place.
+    Cluster and key are protected. Version, endpoint, logs, and number, type, disks and image of nodes change in place.
 
     Raises:
         ValueError: a version, block of addresses, type of EC2, number or name that EKS does not take; a public endpoint
@@ -307,12 +307,11 @@ class AwsEksCluster(AwsComponent):
         return aws.eks.NodeGroup(
             self._child("nodes"),
             cluster_name=made.name,
-            # By prefix: types, subnets and role are another group, which is there before the old one goes.
+            # By prefix: other subnets are another group, which is there before the old one goes.
             node_group_name_prefix=f"{self._short(limit=eks.NAME_PREFIX_LIMIT - 1)}-",
             node_role_arn=role.arn,
             subnet_ids=network["private_subnets"],
             ami_type=_AMI,
-            instance_types=wanted.instance_types,
             # It follows the cluster's, which is raised first.
             version=wanted.version,
             release_version=args.get("nodes", AwsEksNodesArgs()).get("release"),
@@ -341,6 +340,9 @@ class AwsEksCluster(AwsComponent):
             self._child("template"),
             name=self._short("nodes"),
             description=f"Nodes of {self._deployment}",
+            # Here and not in the group, which would be another one for another type, and the old one's nodes would not
+            # wait for disruption budgets: https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html.
+            instance_type=wanted.instance_type,
             block_device_mappings=[
                 {
                     "device_name": _ROOT_DEVICE,
@@ -416,7 +418,7 @@ def _check(name: str, args: AwsEksClusterArgs) -> _Wanted:
         return _Wanted(
             version=eks.check_version(args["version"]),
             sources=eks.sources(args.get("allowed_cidrs", []), public=args.get("public", False)),
-            instance_types=eks.check_instance_types(nodes.get("instance_types", ["m6i.large"])),
+            instance_type=eks.check_instance_type(nodes.get("instance_type", "m6i.large")),
             smallest=smallest,
             desired=desired,
             largest=largest,

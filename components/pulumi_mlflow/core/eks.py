@@ -33,6 +33,10 @@ _DISK_GB = range(20, 16385)
 _WIDEST = 8
 """Prefix of the largest block that is let in: a company's 10.0.0.0/8, not the world."""
 
+WIDEST_PUBLIC = 16
+"""The same of public addresses: larger blocks are those of clouds and providers, where anybody rents one
+(https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-ranges.html)."""
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -93,31 +97,29 @@ def _block(cidr: str) -> ipaddress.IPv4Network:
         block = ipaddress.IPv4Network(cidr)
     except ValueError as error:
         raise ValueError(f"allowed_cidrs: must be blocks such as 10.0.0.0/8: {error}") from error
-    if block.prefixlen < _WIDEST:
-        raise ValueError(f"allowed_cidrs: must be /{_WIDEST} or smaller (got {cidr!r})")
+    widest = WIDEST_PUBLIC if block.is_global else _WIDEST
+    if block.prefixlen < widest:
+        raise ValueError(f"allowed_cidrs: must be /{widest} or smaller (got {cidr!r})")
     return block
 
 
-def check_instance_types(types: Sequence[str]) -> list[str]:
-    """Types of EC2 that nodes can be.
+def check_instance_type(wanted: str) -> str:
+    """A type of EC2 that nodes can be.
 
     Args:
-        types: such as `m6i.large`.
+        wanted: such as `m6i.large`.
 
     Raises:
-        ValueError: none, one that is no type, or one with Graviton: our images are for amd64.
+        ValueError: no type, or one with Graviton: our images are for amd64.
     """
-    if not types:
-        raise ValueError("nodes.instance_types: must name a type such as m6i.large (got none)")
-    for one in types:
-        if not re.fullmatch(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.[a-z0-9-]+", one):
-            raise ValueError(f"nodes.instance_types: must be types such as m6i.large (got {one!r})")
-        # The letter after the generation: m7g, c7gn, t4g; not g5, whose family is g.
-        if re.match(r"(a1|[a-z]+\d+g[a-z]*)\.", one):
-            raise ValueError(
-                f"nodes.instance_types: must be of x86, since our images are for amd64 (got {one!r})"
-            )
-    return list(types)
+    if not re.fullmatch(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.[a-z0-9-]+", str(wanted)):
+        raise ValueError(f"nodes.instance_type: must be a type such as m6i.large (got {wanted!r})")
+    # The letter after the generation: m7g, c7gn, t4g; not g5, whose family is g.
+    if re.match(r"(a1|[a-z]+\d+g[a-z]*)\.", wanted):
+        raise ValueError(
+            f"nodes.instance_type: must be of x86, since our images are for amd64 (got {wanted!r})"
+        )
+    return wanted
 
 
 def check_nodes(smallest: int, desired: int, largest: int, disk_gb: int) -> None:

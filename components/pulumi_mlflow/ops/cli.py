@@ -158,12 +158,15 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="Destroy data and secrets too.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Destroy the stack's servers and networks, and keep its data and secrets unless --purge."""
+    """Destroy the stack's servers and networks, and keep its data and secrets unless --purge.
+
+    Of a stack in a cloud it says first what is protected, and asks.
+    """
     found = _stack(stack)
     if purge:
         down_module.purge(found, lambda lost: _confirm_loss(found, lost, yes=yes))
         return
-    kept = down_module.down(found)
+    kept = down_module.down(found, lambda kept: _confirm_stop(found, kept, yes=yes))
     if kept:
         typer.echo(f"Kept ({len(kept)}): {', '.join(p.name for p in kept)}")
 
@@ -619,13 +622,28 @@ def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     _wide().print(table)
 
 
+def _confirm_stop(stack: Stack, kept: list[state.Protected], *, yes: bool) -> None:
+    typer.echo(f"Kept of stack '{stack.name}', since it is protected, with what it stands on:")
+    _list(kept)
+    typer.echo(
+        "All else goes: servers, front door, alarms, nodes. Nobody reaches MLflow until `up`."
+    )
+    if not yes:
+        typer.echo("Nothing is taken before a yes: answer it, or give --yes (make down: YES=1).")
+    _confirm("Take it down?", yes=yes)
+
+
 def _confirm_loss(stack: Stack, lost: list[state.Protected], *, yes: bool) -> None:
     if not lost:
         return
     typer.echo(f"Lost for ever with stack '{stack.name}':")
-    for resource in lost:
-        typer.echo(f"  {resource.name}  {resource.kind}  {resource.identity}".rstrip())
+    _list(lost)
     _confirm("Destroy them?", yes=yes)
+
+
+def _list(resources: list[state.Protected]) -> None:
+    for resource in resources:
+        typer.echo(f"  {resource.name}  {resource.kind}  {resource.identity}".rstrip())
 
 
 def _confirm(question: str, *, yes: bool) -> None:

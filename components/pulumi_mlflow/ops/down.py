@@ -3,11 +3,19 @@
 from collections.abc import Callable
 
 from . import state
+from .errors import OpsError
 from .stack import Stack
 
+Confirm = Callable[[list[state.Protected]], None]
+"""Told what is protected before anything is changed; raises to stop."""
 
-def down(stack: Stack) -> list[state.Protected]:
+
+def down(stack: Stack, confirm: Confirm) -> list[state.Protected]:
     """Destroy what is not protected.
+
+    Args:
+        stack: the stack; its settings and history stay.
+        confirm: called with what stays, where the stack is in a cloud and up.
 
     Returns:
         What is kept: data and the secrets that open it.
@@ -15,22 +23,33 @@ def down(stack: Stack) -> list[state.Protected]:
     Raises:
         OpsError: pulumi fails.
     """
+    before = stack.export()
+    if state.in_cloud(before) and state.is_up(before):
+        confirm(state.protected(before))
     # Ends with 0 when only protected things are left, also when there was nothing else (pulumi 3.256.0).
     stack.stream("destroy", "--exclude-protected", "--yes", "--skip-preview")
     return state.protected(stack.export())
 
 
-def purge(stack: Stack, confirm: Callable[[list[state.Protected]], None]) -> None:
+def purge(stack: Stack, confirm: Confirm) -> None:
     """Destroy everything of the stack, its data and secrets too.
 
     Args:
         stack: the stack; its settings and history stay.
-        confirm: called with what will be lost before anything is changed; raises to stop.
+        confirm: called with what will be lost.
 
     Raises:
-        OpsError: pulumi fails.
+        OpsError: AWS would refuse a part of it, after the rest was taken; or pulumi fails.
     """
-    lost = state.protected(stack.export())
+    before = stack.export()
+    if held := state.locked(before):
+        names = ", ".join(f"{one.name} ({one.kind})" for one in held)
+        raise OpsError(
+            f"stack '{stack.name}': deletion_protection is on, so AWS would refuse to delete {names}, once all else is "
+            f"gone; nothing was taken. Set it to false (pulumi config set --path 'mlflow:database.deletion_protection' "
+            f"false -s {stack.name}; of AwsEksCluster in its program), {stack.up_command}, then again"
+        )
+    lost = state.protected(before)
     confirm(lost)
     if lost:
         stack.read("state", "unprotect", "--all", "--yes")

@@ -41,6 +41,20 @@ def protected(state: Mapping[str, Any]) -> list[Protected]:
     ]
 
 
+def locked(state: Mapping[str, Any]) -> list[Protected]:
+    """The resources that AWS itself refuses to delete, whatever Pulumi says."""
+    return [
+        Protected(logical_name(r), str(r["type"]), str(r.get("id", "")))
+        for r in resources(state)
+        if (r.get("inputs") or {}).get("deletionProtection") is True
+    ]
+
+
+def in_cloud(state: Mapping[str, Any]) -> bool:
+    """Whether anything is in AWS or in a cluster: what others use, and cannot be put back by hand."""
+    return any(str(r["type"]).startswith(("aws:", "kubernetes:")) for r in resources(state))
+
+
 def is_up(state: Mapping[str, Any]) -> bool:
     """Whether anything runs: after `down` only protected resources are left, below the components that own them.
 
