@@ -433,7 +433,7 @@ class Kubernetes(Section):
     secret_store: KubernetesName | None = Field(
         None,
         description="ClusterSecretStore of the External Secrets operator that opens AWS Secrets Manager, where "
-        "RDS keeps the database's password.",
+        "RDS keeps its administrator's password; the migration alone gets it.",
         examples=["aws"],
         json_schema_extra=only(*AWS),
     )
