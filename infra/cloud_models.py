@@ -181,7 +181,7 @@ class Aws(Section):
     )
     vpc_cidr: VpcCidr = Field(
         "10.42.0.0/16",
-        description="Address block of the VPC that is made.",
+        description="Address block of the VPC that is made; another one is refused later, since the VPC is protected.",
         examples=["10.42.0.0/16"],
         json_schema_extra=only(*AWS),
     )
