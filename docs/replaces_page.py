@@ -223,7 +223,7 @@ def _held(found: Outcome) -> str:
         return "refused at preview by the guard"
     if found.protected:
         return "it is protected, so `up` ends with an error and nothing is lost"
-    return "not protected itself, only what holds data in it"
+    return "**not protected**"
 
 
 def row(setting: Setting, found: Outcome) -> str:

@@ -23,7 +23,7 @@ from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.aws.tracking import AwsTrackingServer
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint
-from pulumi_mlflow.core import aws_database, aws_network, naming
+from pulumi_mlflow.core import aws_network, naming
 from rules import aws as choices
 
 KINDS = {"server": "mlflow", "nginx": "nginx", "oauth2_proxy": "oauth2-proxy"}
@@ -358,29 +358,15 @@ def _cluster(
         settings,
         namespace,
         kubernetes_stack.Needs(
-            database=_by_administrator(data),
+            database=data.database,
             artifacts=access.artifacts,
             images={key: image.reference for key, image in images.items()},
             also_in=[place["place"]],
-            vault=_vault(chosen.secret_store, data),
+            admin_store={"store": chosen.secret_store} if data.made else None,
             identity=identity,
         ),
         opts,
     )
-
-
-def _by_administrator(data: _Data) -> DatabaseEndpoint:
-    """In a cluster nobody makes the server's own user: it logs in as RDS's administrator, who is no superuser."""
-    if data.made is None:
-        return data.database
-    return DatabaseEndpoint(**{**data.made.direct_endpoint, "username": aws_database.ADMIN})
-
-
-def _vault(store: str | None, data: _Data) -> dict[str, Any] | None:
-    """Where the administrator's password is, which RDS changes each week."""
-    if data.made is None or store is None:
-        return None
-    return {"store": store, "key": data.made.direct_endpoint["admin_secret"]}
 
 
 def _monitoring(

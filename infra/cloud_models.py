@@ -181,7 +181,7 @@ class Aws(Section):
     )
     vpc_cidr: VpcCidr = Field(
         "10.42.0.0/16",
-        description="Address block of the VPC that is made.",
+        description="Address block of the VPC that is made; another one is refused later, since the VPC is protected.",
         examples=["10.42.0.0/16"],
         json_schema_extra=only(*AWS),
     )
@@ -433,7 +433,7 @@ class Kubernetes(Section):
     secret_store: KubernetesName | None = Field(
         None,
         description="ClusterSecretStore of the External Secrets operator that opens AWS Secrets Manager, where "
-        "RDS keeps the database's password.",
+        "RDS keeps its administrator's password; the migration alone gets it.",
         examples=["aws"],
         json_schema_extra=only(*AWS),
     )

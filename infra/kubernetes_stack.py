@@ -33,7 +33,7 @@ class Needs:
         images: `server`, `nginx`, and `oauth2_proxy` where a provider logs users in.
         cluster: name of the database's own cluster, to be watched; empty for one of others.
         also_in: places that the cluster is in.
-        vault: whence the database's password comes, in the place of the endpoint's.
+        admin_store: what opens the secret of the database's administrator, who makes the servers' user.
         identity: the cloud's identity of the pods.
     """
 
@@ -42,7 +42,7 @@ class Needs:
     images: Mapping[str, pulumi.Input[str]]
     cluster: str = ""
     also_in: list[str] = field(default_factory=list)
-    vault: Mapping[str, Any] | None = None
+    admin_store: Mapping[str, Any] | None = None
     identity: Mapping[str, Any] | None = None
 
 
@@ -202,7 +202,6 @@ def serve(
             "image": needs.images["server"],
             "pull_secrets": _pull_secrets(settings),
             "database": needs.database,
-            "database_secret": needs.vault,
             "tracking": server.endpoint,
             "gc_days": settings.backup.gc_days,
             "also_in": needs.also_in,
@@ -235,7 +234,7 @@ def _server(
         "image": needs.images["server"],
         "pull_secrets": _pull_secrets(settings),
         "database": needs.database,
-        "database_secret": needs.vault,
+        "admin_store": needs.admin_store,
         "artifacts": needs.artifacts,
         "identity": needs.identity,
         "also_in": needs.also_in,

@@ -90,8 +90,9 @@ class DatabaseEndpoint(TypedDict, total=False):
     security_group: pulumi.Input[str]
     """Id of the AWS security group before it, to which a consumer adds a rule for itself; absent elsewhere."""
     admin_secret: pulumi.Input[str]
-    """ARN of the Secrets Manager secret with its administrator's name and password, by which a migration makes
-    `username` before it begins; absent where that user is there already."""
+    """ARN of the Secrets Manager secret, or key in the vault of a cluster, with its administrator's name and password
+    (JSON: `username`, `password`), by which a migration makes `username` before it begins; absent where that user is
+    there already."""
     admin_key: pulumi.Input[str]
     """ARN of the KMS key that `admin_secret` is encrypted with; absent with AWS's own."""
 

@@ -66,7 +66,7 @@ def prepare() -> str:
     """Make the user, or set the password of the one there is; returns what was done.
 
     Raises:
-        BootError: a name that is none, or no connection.
+        BootError: a name that is none, or the administrator's, or no connection.
     """
     import sqlalchemy
 
@@ -78,6 +78,10 @@ def prepare() -> str:
                 f"database, user: must be lower-case letters, digits and _ (got {name!r})"
             )
     admin, password = _admin()
+    if user == admin:
+        raise BootError(
+            f"user: {user!r} is the administrator, whose password is not ours to set; give the servers another name"
+        )
     engine = sqlalchemy.create_engine(
         url.set(username=admin, password=password), isolation_level="AUTOCOMMIT", echo=False
     )

@@ -360,8 +360,7 @@ def _compute(settings: Settings) -> Iterator[Problem]:
             "access": ("rate_limit",),
         }
         if settings.database.existing is None:
-            # There servers log in as RDS's administrator.
-            keys["database"] = ("username", "rds_proxy", "rds_proxy_ca_file", "read_replica")
+            keys["database"] = ("rds_proxy", "rds_proxy_ca_file", "read_replica")
         yield from _given(settings.access.oidc, ("access", "oidc"), _ENDPOINTS, why)
     for section, names in keys.items():
         yield from _given(getattr(settings, section), (section,), names, why)
@@ -388,7 +387,7 @@ def _cluster(settings: Settings) -> Iterator[Problem]:
     if settings.database.existing is None:
         needed = {
             "security_group": ("sg-0a1b2c3d4e5f60718", "or RDS lets nobody in"),
-            "secret_store": ("aws", "or the servers would not know the database's password"),
+            "secret_store": ("aws", "or no migration could make the servers' user in RDS"),
         }
         for key, (example, why) in needed.items():
             if getattr(chosen, key) is None:

@@ -23,6 +23,9 @@ _TYPES = frozenset(
         "pulumi-python:dynamic/pulumi-mlflow:DataGuard",
     }
 )
+_GROUND = frozenset({"aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"})
+"""What databases stand in, and cannot leave."""
+
 _KINDS = ("PersistentVolumeClaim", "Namespace")
 """Of Kubernetes: a namespace takes all that is in it along. Claims outlive a StatefulSet."""
 
@@ -50,10 +53,10 @@ def is_stateful(resource: Resource) -> bool:
 
 def unprotected(resource: Resource) -> Iterator[Finding]:
     """Stateful resources that Pulumi, or their own provider, would let go."""
-    if not is_stateful(resource):
+    if not (is_stateful(resource) or resource.type in _GROUND):
         return
     if not resource.protected:
-        yield Finding(resource, "it holds data and is not protected", _PROTECT)
+        yield Finding(resource, f"{_worth(resource)} and is not protected", _PROTECT)
     for switch, wanted in _SWITCHES.items():
         if resource.get(switch) is (not wanted):
             yield Finding(
@@ -73,13 +76,18 @@ def _of_aurora(resource: Resource) -> bool:
 def losses(steps: Sequence[Step]) -> Iterator[Finding]:
     """Steps of a plan that delete or replace what holds data; a policy pack is never shown those."""
     for step in steps:
-        if step.loses and step.old is not None and is_stateful(step.old):
+        old = step.old
+        if step.loses and old is not None and (is_stateful(old) or old.type in _GROUND):
             why = f" for {', '.join(step.reasons)}" if step.reasons else ""
             yield Finding(
-                step.old,
-                f"it holds data and would be {_PAST[step.operation]}{why}",
+                old,
+                f"{_worth(old)} and would be {_PAST[step.operation]}{why}",
                 "keep what names it; to move data see docs/runbooks/moving.md",
             )
+
+
+def _worth(resource: Resource) -> str:
+    return "it is what databases stand in" if resource.type in _GROUND else "it holds data"
 
 
 _PAST = {"delete": "deleted", "replace": "replaced"}

@@ -54,6 +54,13 @@ def test_nat_gives_every_private_subnet_a_way(nat, gateways):
     assert found.made.network["internet"]
 
 
+def test_what_a_database_stands_in_is_protected():
+    """AWS replaces VPC and subnets by their addresses, which follow from `cidr` and `zones`."""
+    found = network(zones=[f"{REGION}{zone}" for zone in "abc"])
+    subnets = {f"network-{kind}-{REGION}{zone}" for kind in ("private", "public") for zone in "abc"}
+    assert found.protected() == {"network-vpc"} | subnets
+
+
 def test_no_subnet_gives_public_addresses(usual):
     subnets = usual.of("ec2/subnet:Subnet")
     assert len(subnets) == 4

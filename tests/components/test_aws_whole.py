@@ -36,6 +36,8 @@ STATEFUL = {
     "database-guard",
     "database-key",
     "database-password",
+    "network-vpc",
+    *(f"network-{kind}-{REGION}{zone}" for kind in ("private", "public") for zone in "ab"),
     "proxy-login",
     "proxy-salt",
     "proxy-session",

@@ -106,6 +106,14 @@ def test_a_broken_secret_is_not_printed(server, monkeypatch, capsys, admin):
     assert "s3cret" not in error
 
 
+def test_the_administrators_own_password_is_never_set(server, monkeypatch):
+    """It is RDS's to change."""
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "mysql+pymysql://mlflow_admin:p@db/mlflow")
+    with pytest.raises(BootError, match="user: 'mlflow_admin' is the administrator"):
+        database_user.prepare()
+    assert server == ([], [])
+
+
 @pytest.mark.parametrize(
     "uri", ["mysql+pymysql://a-b:p@db/mlflow", 'mysql+pymysql://mlflow:p@db/x"y']
 )

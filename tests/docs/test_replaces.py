@@ -38,8 +38,8 @@ def test_no_setting_replaces_what_holds_data_but_those_that_it_was_made_with(out
         name = f"{setting.component} {setting.name}"
         assert bool(found.data.replaces) == setting.made_with, f"{name}: {found.data.replaces}"
         assert not found.removed, name
-        if found.data.replaces and not (found.refused or found.protected):
-            assert name == "AwsNetwork cidr", f"{name} would be lost"
+        lost = found.data.replaces and not (found.refused or found.protected)
+        assert not lost, f"{name} would be lost"
 
 
 def test_what_holds_no_data_is_made_anew_only_where_that_is_known(outcomes):

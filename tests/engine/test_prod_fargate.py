@@ -5,6 +5,8 @@ Beside it, on the same test provider, the cluster of EKS that docs/aws.md shows.
 
 import re
 
+import re
+
 import pytest
 from tests.engine import prod as checks
 from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
@@ -73,6 +75,17 @@ def test_another_bucket_is_refused_and_none_is_touched(prod):
     with prod.settings({"artifacts": {"bucket": "another-of-corp"}}), prod.doing() as done:
         said = prod.pulumi("preview", ok=False)
     assert "artifacts-of-corp" in said
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"vpc_cidr": "10.43.0.0/16"}, {"zones": ["eu-central-1b", "eu-central-1c"]}]
+)
+def test_other_addresses_are_refused_and_nothing_is_touched(prod, changes):
+    """AWS's provider would make another VPC, or other subnets, under what runs in them."""
+    with prod.settings({"aws": changes}), prod.doing() as done:
+        said = prod.pulumi("preview", ok=False)
+    assert re.search(r"network-(vpc|(private|public)-eu-central-1[ab]).*protect", said, re.DOTALL)
     assert done == []
 
 

@@ -247,20 +247,22 @@ def judge_pod(item):
     assert item.template["metadata"]["labels"].items() >= item.labels.items(), item.name
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for volume in volumes.values():
-        if "secret" in volume:
-            assert volume["secret"]["defaultMode"] == 0o400
+        for kind in ("secret", "projected"):
+            if kind in volume:
+                assert volume[kind]["defaultMode"] == 0o400
         if "emptyDir" in volume:
             assert volume["emptyDir"]["sizeLimit"]
             assert "medium" not in volume["emptyDir"]
-    for container in pod["containers"]:
+    mounted = set()
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert manifests.check_image(container["image"])
         for given in ("requests", "limits"):
             assert set(container["resources"][given]) == {"cpu", "memory", "ephemeral-storage"}
-        mounted = [mount["name"] for mount in container["volumeMounts"]]
-        assert set(mounted) == set(volumes)
+        mounted |= {mount["name"] for mount in container["volumeMounts"]}
         if item.kind not in ("Job", "CronJob"):
             assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+    assert mounted == set(volumes)
 
 
 def judge_edges(item, objects):
@@ -285,14 +287,23 @@ def judge_secrets(item, objects):
         if other.kind == "Secret"
     }
     for other in objects:
-        if other.kind == "ExternalSecret":
+        if other.kind == "ExternalSecret" and "template" in other.spec["target"]:
             [source] = other.spec["target"]["template"]["templateFrom"]
             keys = {entry["key"] for entry in source["secret"]["items"]}
             assert keys <= held[source["secret"]["name"]]
             held[other.spec["target"]["name"]] = keys
-    for volume in item.pod["volumes"]:
+        elif other.kind == "ExternalSecret":
+            held[other.spec["target"]["name"]] = {one["secretKey"] for one in other.spec["data"]}
+    for name, keys in mounted_secrets(item.pod):
+        if name.endswith("-cert"):
+            continue  # cert-manager makes it
+        assert keys <= held[name], f"{item.name} waits for files that nobody makes"
+
+
+def mounted_secrets(pod):
+    """Name and keys of each Secret among a pod's volumes."""
+    for volume in pod["volumes"]:
         if "secret" in volume:
-            secret = volume["secret"]
-            if secret["secretName"].endswith("-cert"):
-                continue  # cert-manager makes it
-            assert {entry["key"] for entry in secret["items"]} <= held[secret["secretName"]]
+            yield volume["secret"]["secretName"], {one["key"] for one in volume["secret"]["items"]}
+        for source in volume.get("projected", {}).get("sources", []):
+            yield source["secret"]["name"], {one["key"] for one in source["secret"]["items"]}

@@ -103,6 +103,8 @@ COMBINATIONS = {
     "pooled": {"migration_database": database(host="direct")},
     "jobs": {"jobs": {}},
     "vault": {"database_secret": {"store": "aws", "key": "rds!1"}, "auth": "mlflow", "jobs": {}, "migration_database": database(host="direct")},
+    "administrator": {"database": database(admin_secret="arn:rds!1"), "admin_store": {"store": "aws"}, "auth": "mlflow", "jobs": {}},
+    "administrator, vault": {"database_secret": {"store": "aws", "key": "user"}, "migration_database": database(host="direct", admin_secret="arn:rds!1"), "admin_store": {"store": "aws", "kind": "SecretStore"}},
     "jobs in line": {"jobs": {"redis_url": "rediss://:typedqueue@redis:6380/0", "redis_port": 6380}, "scratch_class": "gp3", "monitoring_namespace": "monitoring"},
     "disk": {"scratch_class": "gp3", "workers": 4},
     "certificates": {"database": database(ca="PEM", tls_mode="verify-full"), "artifacts": keys(ca="PEM")},

@@ -438,6 +438,8 @@ FAIL = {
         (aws("rds.Instance", protected=True, backupRetentionPeriod=7), "deletionProtection is not set"),
         (aws("s3.Bucket", protected=True, forceDestroy=True), "set forceDestroy to false"),
         (docker("Volume", "artifacts"), "it holds data and is not protected"),
+        (aws("ec2.Vpc", cidrBlock="10.0.0.0/16"), "it is what databases stand in and is not protected"),
+        (aws("ec2.Subnet", cidrBlock="10.0.0.0/24"), "not protected"),
         (k8s("PersistentVolumeClaim"), "not protected"),
         (k8s("Cluster", "database"), "not protected"),
         (Resource("pulumi-python:dynamic/pulumi-mlflow:GeneratedSecret", "it"), "not protected"),
@@ -527,6 +529,14 @@ def test_what_a_plan_takes_away_is_named():
         "data: it holds data and would be replaced for bucket. Mend: keep what names it; to move data see docs/runbooks/moving.md.",
     ]
     assert (ROOT / "docs" / "runbooks" / "moving.md").is_file()
+
+
+def test_a_vpc_that_would_be_another_one_is_named():
+    ground = aws("ec2.Vpc", "vpc", protected=True)
+    [said] = stateful.losses([Step("replace", ground, ground, ("cidrBlock",))])
+    assert str(said).startswith(
+        "vpc: it is what databases stand in and would be replaced for cidrBlock"
+    )
 
 
 def test_jobs_of_docker_are_containers_too():

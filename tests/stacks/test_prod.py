@@ -263,6 +263,8 @@ STATEFUL = (
     "rds/instance:Instance",
     "rds/cluster:Cluster",
     "s3/bucket:Bucket",
+    "ec2/vpc:Vpc",
+    "ec2/subnet:Subnet",
     "kms/key:Key",
     "backup/vault:Vault",
     "GeneratedSecret",

@@ -79,9 +79,11 @@ class AwsNetworkArgs(TypedDict):
     region: str
     """Region that the stack's provider is for."""
     cidr: NotRequired[str]
-    """Block of addresses, /16 to /24; 10.42.0.0/16 unless given. Another one replaces all."""
+    """Block of addresses, /16 to /24; 10.42.0.0/16 unless given. Another one is refused, since VPC and subnets are
+    protected."""
     zones: NotRequired[list[str]]
-    """2 or 3 availability zones; the region's `a` and `b` unless given. A third one may be added later."""
+    """2 or 3 availability zones; the region's `a` and `b` unless given. A third one may be added later; fewer or others
+    are refused, since subnets are protected."""
     nat: NotRequired[str]
     """`none`, `single` (one gateway) or `per-zone`; `none` unless given. Needed for an identity provider outside."""
     flow_logs: NotRequired[bool]
@@ -96,6 +98,8 @@ class AwsNetworkArgs(TypedDict):
 
 class AwsNetwork(AwsComponent):
     """A VPC whose tasks reach S3, ECR, CloudWatch Logs and Secrets Manager without the Internet.
+
+    VPC and subnets are protected: where their addresses change, AWS makes others, into which no database can move.
 
     Raises:
         ValueError: zones, addresses or a kind of NAT that cannot be, or an adopted VPC whose tasks could not start.
@@ -144,7 +148,7 @@ class AwsNetwork(AwsComponent):
             enable_dns_support=True,
             enable_dns_hostnames=True,
             tags=self._tags("vpc"),
-            opts=self._opts(),
+            opts=self._opts(protect=True),
         )
         # Of things that name no group: nothing in, nothing out.
         aws.ec2.DefaultSecurityGroup(
@@ -229,7 +233,7 @@ class AwsNetwork(AwsComponent):
                 # Nothing gets a public address by itself, in a public subnet neither.
                 map_public_ip_on_launch=False,
                 tags=self._tags(kind, zone),
-                opts=self._opts(),
+                opts=self._opts(protect=True),
             )
             for zone, block in zip(zones, blocks, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Files with a password that the External Secrets operator puts in, so that neither state nor program ever has it.
+"""Secrets that the External Secrets operator fetches from a vault, so that neither state nor program ever has them.
 
 Fields are those of `external-secrets.io/v1` (operator 0.17 and later), https://external-secrets.io/latest/guides/templating/.
 """
@@ -36,7 +36,9 @@ def specification(
     templates: Any,
     keys: Iterable[str],
 ) -> dict[str, Any]:
-    """Specification of an `ExternalSecret`. It holds no secret: its templates are in a Secret too.
+    """Specification of an `ExternalSecret` of files with a password.
+
+    It holds no secret: its templates are in a Secret too.
 
     Args:
         store: `name` and `kind` of the store that opens the vault.
@@ -66,4 +68,24 @@ def specification(
             },
         },
         "data": [{"secretKey": "password", "remoteRef": dict(remote)}],
+    }
+
+
+def copied(
+    store: Mapping[str, str], remote: Any, refresh: str, target: Any, key: str
+) -> dict[str, Any]:
+    """Specification of an `ExternalSecret` of one file: a secret of the vault as it is.
+
+    Args:
+        store: `name` and `kind` of the store that opens the vault.
+        remote: its key in the vault.
+        refresh: how often it is fetched, such as `5m`.
+        target: name of the Secret that it makes.
+        key: of that Secret.
+    """
+    return {
+        "refreshInterval": refresh,
+        "secretStoreRef": dict(store),
+        "target": {"name": target, "creationPolicy": "Owner"},
+        "data": [{"secretKey": key, "remoteRef": {"key": remote}}],
     }

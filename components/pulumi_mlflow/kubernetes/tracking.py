@@ -11,7 +11,7 @@ from .. import endpoints
 from ..contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, TrackingEndpoint
 from ..core import auth, budgets, external_secrets, limits, manifests, naming, server, urls
 from ..core.files import FILES_PATH
-from ..core.server_image import BOOT, ENTRYPOINT, MODULES, PORT, SCRATCH, UID
+from ..core.server_image import BOOT, ENTRYPOINT, MAKE_USER, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
 from . import workload
 
@@ -29,6 +29,10 @@ MIGRATION = "migration"
 _MIGRATION_SECONDS = 1800
 _MIGRATION_MB = 768
 """MLflow, all loaded, in one process takes 210 to 440 MiB, see core/budgets.py."""
+
+_LOGIN_SECONDS = 120
+"""How long the administrator's login is tried. The job has three tries, each with the secret as it is then: longer than
+it takes until a rotated one is in the cluster."""
 
 _STOP_SECONDS = 60
 """How long a server may take to end: uploads that are on their way get through, or are tried again by the client."""
@@ -98,6 +102,9 @@ class KubernetesTrackingServerArgs(TypedDict):
     """The same without a pooler, for migrations, which hold locks on a connection; `database` unless given."""
     database_secret: NotRequired[Optional[workload.KubernetesExternalSecretArgs]]
     """Whence the database's password comes, in the place of those of the endpoints; theirs unless given."""
+    admin_store: NotRequired[Optional[workload.KubernetesSecretStoreArgs]]
+    """What opens the vault with the `admin_secret` of `migration_database`; needed where there is one. The migration
+    alone gets it, and makes the user of the endpoints before it begins."""
     artifacts: ArtifactEndpoint
     """Where artifacts are kept."""
     identity: NotRequired[Optional[KubernetesIdentityArgs]]
@@ -188,6 +195,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         vault = args.get("database_secret")
         self._require((database, direct, artifacts), args.get("also_in", []))
         _check(name, args)
+        _check_administrator(name, direct, args.get("admin_store"))
         users = endpoints.user_settings(
             name, args.get("auth", AuthMode.NONE.value), args.get("permissions", {})
         )
@@ -301,8 +309,13 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         held: workload.Files,
         database: DatabaseEndpoint,
     ) -> pulumi.Resource:
-        """Bring the schema to the image's version, under the database's own lock."""
+        """The servers' user where nobody has made it, then the image's schema, under the database's own lock."""
         namespace = args["namespace"]
+        volumes, first = [held.volume()], []
+        if store := args.get("admin_store"):
+            admin = self._administrator(namespace, store, database["admin_secret"], MIGRATION)
+            volumes.append(held.volume_with("user-files", admin))
+            first = [_make_user(image)]
         allowed = self._edges(
             namespace,
             ingress=[],
@@ -327,7 +340,8 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                     ),
                 )
             ],
-            [held.volume()],
+            volumes,
+            initContainers=first or None,
             imagePullSecrets=workload.pull_secrets(args.get("pull_secrets", [])),
         )
         return self._job(
@@ -622,6 +636,40 @@ def _check(name: str, args: KubernetesTrackingServerArgs) -> None:
         )
     if identity.get("role_arn") and identity.get("pod_identity"):
         raise ValueError(f"{name}: identity: role_arn and pod_identity exclude one another")
+
+
+def _check_administrator(
+    name: str, direct: DatabaseEndpoint, store: Optional[workload.KubernetesSecretStoreArgs]
+) -> None:
+    """Refuse a user that nobody would make."""
+    if "admin_secret" in direct and not store:
+        raise ValueError(
+            f"{name}: admin_store: must be given, since {direct['component']} knows its administrator only, by whose "
+            "secret the migration makes the servers' user; name the External Secrets operator's store that opens it"
+        )
+    if store and "admin_secret" not in direct:
+        raise ValueError(
+            f"{name}: admin_store: {direct['component']} has no admin_secret that it could open; leave it out"
+        )
+
+
+def _make_user(image: pulumi.Output[str]) -> dict[str, Any]:
+    """The container that makes the servers' user, as the administrator; the migration's own never sees that secret."""
+    return manifests.container(
+        "user",
+        image,
+        manifests.resources(_MIGRATION_MB, 0.25, 1),
+        [manifests.files_mount("user-files")],
+        command=[ENTRYPOINT],
+        args=MAKE_USER,
+        env=manifests.variables(
+            {
+                "TMPDIR": manifests.TMP,
+                "HOME": manifests.TMP,
+                "WAIT_SECONDS": str(_LOGIN_SECONDS),
+            }
+        ),
+    )
 
 
 def _check_autoscaling(name: str, wanted: KubernetesAutoscalingArgs) -> None:

@@ -47,6 +47,17 @@ class KubernetesExternalSecretArgs(TypedDict):
     """How often it is fetched; `15m` unless given."""
 
 
+class KubernetesSecretStoreArgs(TypedDict):
+    """Whence the External Secrets operator fetches the secret of a database's administrator."""
+
+    store: str
+    """Name of the store that opens the vault."""
+    kind: NotRequired[str]
+    """`ClusterSecretStore` or `SecretStore`; `ClusterSecretStore` unless given."""
+    refresh: NotRequired[str]
+    """How often it is fetched; `5m` unless given, so that a migration's tries outlast a rotation."""
+
+
 @dataclass(frozen=True)
 class Files:
     """Configuration and secrets that are in a Secret of the cluster.
@@ -62,6 +73,15 @@ class Files:
     def volume(self) -> dict[str, Any]:
         """The files as a volume of the name `files`."""
         return manifests.secret_volume("files", self.secret, self.paths)
+
+    def volume_with(self, name: str, other: "Files") -> dict[str, Any]:
+        """These files and others in one folder, as a volume.
+
+        Args:
+            name: of the volume.
+            other: files with other paths.
+        """
+        return manifests.joined_volume(name, (self.secret, self.paths), (other.secret, other.paths))
 
 
 class KubernetesComponent(MlflowComponent):
@@ -230,22 +250,66 @@ class KubernetesComponent(MlflowComponent):
             limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH,
         )
         name = templates.apply(lambda known: f"{base}{known[-_VERSION_LENGTH:]}")
-        made = kubernetes.apiextensions.CustomResource(
-            self._child(f"{child}-vault"),
+        specification = external_secrets.specification(
+            _store(external),
+            {"key": external["key"], "property": external.get("property", "password")},
+            external.get("refresh", "15m"),
+            name,
+            templates,
+            [files.key(path) for path in paths],
+        )
+        made = self._external(f"{child}-vault", namespace, name, role, specification, [after])
+        return made, name
+
+    def _administrator(
+        self,
+        namespace: pulumi.Input[str],
+        store: KubernetesSecretStoreArgs,
+        key: pulumi.Input[str],
+        role: str,
+    ) -> Files:
+        """The secret of a database's administrator, as the variable ADMIN of whoever mounts it.
+
+        Another secret is under another name, so that nobody begins with the old one.
+
+        Args:
+            namespace: where it is.
+            store: what opens the vault.
+            key: of the secret in the vault, such as its ARN.
+            role: who needs it.
+        """
+        path, child = "env/ADMIN", "database-admin"
+        base = naming.physical_name(
+            self._deployment, role, child, limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH
+        )
+        whence = _store(store)
+        name = pulumi.Output.from_input(key).apply(
+            lambda known: f"{base}-{files.version({**whence, 'key': known}, base)}"
+        )
+        specification = external_secrets.copied(
+            whence, key, store.get("refresh", "5m"), name, files.key(path)
+        )
+        made = self._external(child, namespace, name, role, specification)
+        return Files(pulumi.Output.all(name, made.urn).apply(lambda it: str(it[0])), (path,))
+
+    def _external(
+        self,
+        child: str,
+        namespace: pulumi.Input[str],
+        name: pulumi.Input[str],
+        role: Optional[str],
+        specification: Mapping[str, Any],
+        depends_on: Sequence[pulumi.Resource] = (),
+    ) -> kubernetes.apiextensions.CustomResource:
+        """What the operator makes a Secret of; it is there once the Secret is."""
+        return kubernetes.apiextensions.CustomResource(
+            self._child(child),
             api_version="external-secrets.io/v1",
             kind="ExternalSecret",
             metadata=self._meta(name, namespace, role, {"pulumi.com/waitFor": "condition=Ready"}),
-            spec=external_secrets.specification(
-                {"name": external["store"], "kind": external.get("kind", "ClusterSecretStore")},
-                {"key": external["key"], "property": external.get("property", "password")},
-                external.get("refresh", "15m"),
-                name,
-                templates,
-                [files.key(path) for path in paths],
-            ),
-            opts=self._opts(depends_on=[after]),
+            spec=specification,
+            opts=self._opts(depends_on=list(depends_on)),
         )
-        return made, name
 
     def _account(
         self,
@@ -470,6 +534,11 @@ class KubernetesComponent(MlflowComponent):
             spec=spec,
             opts=self._opts(),
         )
+
+
+def _store(external: KubernetesExternalSecretArgs | KubernetesSecretStoreArgs) -> dict[str, str]:
+    """The store that opens a vault, as an `ExternalSecret` names it."""
+    return {"name": external["store"], "kind": external.get("kind", "ClusterSecretStore")}
 
 
 def checked_image(image: pulumi.Input[str]) -> pulumi.Output[str]:
