@@ -5,8 +5,6 @@ Beside it, on the same test provider, the cluster of EKS that docs/aws.md shows.
 
 import re
 
-import re
-
 import pytest
 from tests.engine import prod as checks
 from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
