@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import sizes
 from cloud_models import Aws, AwsNetworkSettings, Login, Nat, TestType
 from models import Settings
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, unused
 from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import alb, aws_image, aws_network
 from sections import Runtime, Section
@@ -94,13 +94,13 @@ def _network(settings: Settings) -> Iterator[Problem]:
         return
     for key in ("vpc_cidr", "zones", "nat"):
         if key in aws.model_fields_set:
-            yield _unused(
+            yield unused(
                 Rule.NETWORK_BOTH, ("aws", key), "for a network that is there (aws.network)"
             )
     network = aws.network
     if network.stack:
         for key in sorted(network.model_fields_set - {"stack", "internet"}):
-            yield _unused(
+            yield unused(
                 Rule.NETWORK_BOTH,
                 ("aws", "network", key),
                 "beside aws.network.stack, whose output says it",
@@ -152,10 +152,6 @@ def _parts(settings: Settings, network: AwsNetworkSettings) -> Iterator[Problem]
                 f"must be two subnets at least, in different zones (got {len(found)})",
                 Put((*path, len(found)), example),
             )
-
-
-def _unused(rule: Rule, path: Path, why: str) -> Problem:
-    return Problem(rule, path, f"has no meaning {why} (got a value)", Drop(path))
 
 
 def _internet(settings: Settings) -> Iterator[Problem]:
@@ -224,18 +220,18 @@ def _login(settings: Settings) -> Iterator[Problem]:
     if aws is None or not sizes.fargate(settings):
         return
     if aws.cognito is not None and not access.auth.by_provider:
-        yield _unused(
+        yield unused(
             Rule.OIDC_UNUSED,
             ("aws", "cognito"),
             f"while access.auth is {access.auth.value}, only with oidc and oidc-mlflow",
         )
         return
     if aws.cognito is not None and access.oidc is not None:
-        yield _unused(Rule.COGNITO_BOTH, ("access", "oidc"), "beside aws.cognito")
+        yield unused(Rule.COGNITO_BOTH, ("access", "oidc"), "beside aws.cognito")
         return
     if not access.auth.by_provider:
         if aws.login is not None:
-            yield _unused(
+            yield unused(
                 Rule.LOGIN_ALB, ("aws", "login"), "where no identity provider logs users in"
             )
         return
@@ -251,7 +247,7 @@ def _login(settings: Settings) -> Iterator[Problem]:
     if access.oidc is not None and login(settings) is not Login.ALB:
         for key in _ENDPOINTS:
             if getattr(access.oidc, key) is not None:
-                yield _unused(
+                yield unused(
                     Rule.LOGIN_ALB,
                     ("access", "oidc", key),
                     "while the load balancer does not log browsers in, which takes all three endpoints and no "
@@ -291,7 +287,7 @@ def _watched(settings: Settings) -> Iterator[Problem]:
     kinds = backed_up(settings)
     if not kinds:
         for key in sorted(backup.model_fields_set - {"gc_days"}):
-            yield _unused(
+            yield unused(
                 Rule.BACKUP_NOTHING,
                 ("backup", key),
                 "where database and bucket are those of others",
@@ -351,7 +347,7 @@ def _compute(settings: Settings) -> Iterator[Problem]:
             "backup": ("gc_days",),
         }
         if settings.kubernetes and settings.kubernetes.model_fields_set:
-            yield _unused(Rule.COMPUTE_UNUSED, ("kubernetes",), why)
+            yield unused(Rule.COMPUTE_UNUSED, ("kubernetes",), why)
     else:
         why = "while aws.compute is kubernetes, only with fargate"
         keys = {
@@ -370,7 +366,7 @@ def _compute(settings: Settings) -> Iterator[Problem]:
 def _given(section: Section | None, path: Path, keys: Iterable[str], why: str) -> Iterator[Problem]:
     for key in keys:
         if section is not None and key in section.model_fields_set:
-            yield _unused(Rule.COMPUTE_UNUSED, (*path, key), why)
+            yield unused(Rule.COMPUTE_UNUSED, (*path, key), why)
 
 
 def _cluster(settings: Settings) -> Iterator[Problem]:
@@ -411,7 +407,7 @@ def _bucket_access(settings: Settings, *, role: bool) -> Iterator[Problem]:
         path: Path = ("kubernetes", "identity")
         if keys:
             path = ("kubernetes", "cluster")
-        yield _unused(
+        yield unused(
             Rule.CLUSTER_ACCESS,
             path,
             "where the bucket has keys"
