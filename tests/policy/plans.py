@@ -16,7 +16,7 @@ from tests.support import program_loop
 
 from compose import compose
 from pulumi_mlflow import existing
-from pulumi_mlflow.core.plan import Resource, plain
+from pulumi_mlflow.core.plan import wanted
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
 from pulumi_mlflow.kubernetes.database import KubernetesDatabase
@@ -48,20 +48,9 @@ def recorded(program, mocks, stack):
         patch.setattr(MockMonitor, "RegisterResource", register)
         patch.setattr("pulumi.export", lambda *_: None)
         loop.run_until_complete(run_pulumi_func(started))
-    return [resource(urn, request) for urn, request in found]
-
-
-def resource(urn, request):
-    inputs = rpc.deserialize_properties(request.object)
-    return Resource(
-        request.type,
-        request.name,
-        plain(inputs),
-        request.protect,
-        urn,
-        request.parent,
-        {key: tuple(value.urns) for key, value in request.propertyDependencies.items()},
-    )
+    return [
+        wanted(request, rpc.deserialize_properties(request.object), urn) for urn, request in found
+    ]
 
 
 def stack(name, cache, **changes):

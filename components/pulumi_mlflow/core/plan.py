@@ -151,6 +151,25 @@ def plain(value: Any) -> Any:
     return value
 
 
+def wanted(request: Any, inputs: Mapping[str, Any], urn: str) -> Resource:
+    """A resource as a program registers it.
+
+    Args:
+        request: `RegisterResourceRequest` of Pulumi's protocol.
+        inputs: those in it, decoded.
+        urn: what the engine's answer names it.
+    """
+    return Resource(
+        request.type,
+        request.name,
+        plain(inputs),
+        request.protect,
+        urn,
+        request.parent,
+        {key: tuple(found.urns) for key, found in request.propertyDependencies.items()},
+    )
+
+
 def name_of(urn: str) -> str:
     """The name at a URN's end."""
     return urn.rsplit("::", 1)[-1]
