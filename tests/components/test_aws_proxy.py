@@ -10,8 +10,8 @@ from tests.components.aws_support import (
     Policy,
     Program,
     check_request,
-    is_secret,
 )
+from tests.support import is_secret
 
 from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.contracts import UnreachableEndpointError
