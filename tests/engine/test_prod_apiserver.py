@@ -5,7 +5,6 @@ from tests.engine import prod as checks
 from tests.engine.prod import brought_up
 from tests.kubernetes import apiserver
 from tests.stacks.cloud import KUBERNETES, merged, secret
-from tests.support import FULL
 
 pytestmark = pytest.mark.engine
 
@@ -27,12 +26,7 @@ SETTINGS = merged(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    programs = apiserver.programs(build=FULL)
-    if programs is None:
-        pytest.skip(
-            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
-        )
-    with apiserver.running(programs, tmp_path_factory.mktemp("kube")) as running:
+    with apiserver.for_tests(tmp_path_factory.mktemp("kube")) as running:
         yield running
 
 

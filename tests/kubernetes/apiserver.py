@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.support import ROOT, free_port
+from tests.support import FULL, ROOT, free_port
 
 START_SECONDS = 60
 """2 s on a machine that does nothing else."""
@@ -105,6 +106,18 @@ def programs(*, build: bool) -> tuple[Path, Path] | None:
         return None
     folder = Path(done.stdout.strip())
     return folder / "kube-apiserver", folder / "etcd"
+
+
+@contextlib.contextmanager
+def for_tests(folder: Path) -> Iterator[ApiServer]:
+    """A server, or a skipped test where its program is not there; `FULL=1` builds it."""
+    found = programs(build=FULL)
+    if found is None:
+        pytest.skip(
+            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
+        )
+    with running(found, folder) as server:
+        yield server
 
 
 @contextlib.contextmanager

@@ -6,19 +6,13 @@ from collections import Counter
 import pytest
 from tests.kubernetes import apiserver, cluster, every
 from tests.schemas.test_schemas import OPERATORS
-from tests.support import FULL
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    programs = apiserver.programs(build=FULL)
-    if programs is None:
-        pytest.skip(
-            "FULL=1: the API server is built, which takes 8 minutes (setup.py tool kube-apiserver)"
-        )
-    with apiserver.running(programs, tmp_path_factory.mktemp("kube")) as running:
+    with apiserver.for_tests(tmp_path_factory.mktemp("kube")) as running:
         yield running
 
 
