@@ -1,12 +1,10 @@
 """Real plans: what the stacks and components register under mocks, as the rules see it."""
 
-import json
 import os
 from pathlib import Path
 
 import pulumi
 import pytest
-import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.stack import run_pulumi_func
@@ -58,14 +56,9 @@ def stack(name, cache, **changes):
     (cache / "images").mkdir(exist_ok=True)
     for made in ("rootfs-test.tar", "versitygw-test", "oauth2-proxy-test", "minio-test"):
         (cache / "images" / made).write_text("x")
-    content = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
-    given = {
-        key.removeprefix("mlflow:"): value if isinstance(value, str) else json.dumps(value)
-        for key, value in content.items()
-    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "PULUMI_MLFLOW_CACHE", str(cache))
-        settings = load(name, {**given, **changes}, root=ROOT, secret_keys=[])
+        settings = load(name, {**test_compose.raw(name), **changes}, root=ROOT, secret_keys=[])
         return recorded(lambda: compose(settings), test_compose.Recorder(), name)
 
 
