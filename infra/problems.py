@@ -340,6 +340,12 @@ def unused(rule: Rule, path: Path, why: str, value: object = None) -> Problem:
     return Problem(rule, path, f"has no meaning {why} (got {shown})", Drop(path))
 
 
+def same_region(path: Path, region: str) -> Problem:
+    """A copy for the loss of the stack's region that would lie in it."""
+    text = f'must be another region than aws.region (got "{region}")'
+    return Problem(Rule.SAME_REGION, path, text, Drop(path))
+
+
 class SettingsError(ValueError):
     """A stack's settings are wrong: one line for each problem."""
 

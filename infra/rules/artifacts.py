@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from models import ArtifactMode, Encryption, Settings, Store
-from problems import Drop, Path, Problem, Put, Rule, unused
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.core import stores, urls
 from sections import CLOUD, Runtime
 
@@ -118,13 +118,7 @@ def _made(settings: Settings) -> Iterator[Problem]:
     if artifacts.existing is None and settings.runtime is Runtime.AWS:
         region = settings.aws.region if settings.aws else ""
         if artifacts.replica_region == region:
-            path: Path = ("artifacts", "replica_region")
-            yield Problem(
-                Rule.SAME_REGION,
-                path,
-                f'must be another region than aws.region (got "{region}")',
-                Drop(path),
-            )
+            yield same_region(("artifacts", "replica_region"), region)
         return
     for key in _OF_MADE:
         if key in artifacts.model_fields_set:

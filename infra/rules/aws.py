@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 import sizes
 from cloud_models import Aws, AwsNetworkSettings, Login, Nat, TestType
 from models import Settings
-from problems import Drop, Path, Problem, Put, Rule, unused
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import alb, aws_image, aws_network
 from sections import Runtime, Section
+from values import EXAMPLE_CERTIFICATE
 
 _ANYWHERE = "0.0.0.0/0"
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "user_info_endpoint")
@@ -20,9 +21,6 @@ _EXAMPLES = {
     "s3_endpoint": "vpce-0a1b2c3d4e5f60718",
     "s3_prefixes": "pl-6ea54007",
 }
-_CERTIFICATE = (
-    "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
-)
 _MAIL = "ml-platform@example.com"
 
 
@@ -196,7 +194,7 @@ def _door(settings: Settings) -> Iterator[Problem]:
             path,
             "must be the ARN of a certificate for access.hosts, or aws.zone be their zone, in which one is made "
             "(got neither)",
-            Put(path, _CERTIFICATE),
+            Put(path, EXAMPLE_CERTIFICATE),
         )
     if aws.internal and _ANYWHERE in aws.clients:
         at = aws.clients.index(_ANYWHERE)
@@ -303,13 +301,7 @@ def _watched(settings: Settings) -> Iterator[Problem]:
             )
             break  # the indexes of the others change with the mend
     if backup.copy_region == aws.region:
-        path: Path = ("backup", "copy_region")
-        yield Problem(
-            Rule.SAME_REGION,
-            path,
-            f'must be another region than aws.region (got "{aws.region}")',
-            Drop(path),
-        )
+        yield same_region(("backup", "copy_region"), aws.region)
 
 
 def _images(settings: Settings) -> Iterator[Problem]:

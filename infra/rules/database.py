@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import sizes
 from models import Database, Settings, TlsMode
-from problems import Drop, Path, Problem, Put, Rule, unused
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import aws_database, urls
 from sections import CLOUD, Runtime
@@ -138,13 +138,7 @@ def _rds(settings: Settings) -> Iterator[Problem]:
             yield Problem(Rule.RDS_NAME, ("database", key), reason, Drop(("database", key)))
     region = settings.aws.region if settings.aws else ""
     if database.backup_region == region:
-        path: Path = ("database", "backup_region")
-        yield Problem(
-            Rule.SAME_REGION,
-            path,
-            f'must be another region than aws.region (got "{region}")',
-            Drop(path),
-        )
+        yield same_region(("database", "backup_region"), region)
     if database.rds_proxy_ca_file and not database.rds_proxy:
         yield _unused(Rule.RDS_PROXY, "rds_proxy_ca_file", "without database.rds_proxy", database)
     if database.aurora:

@@ -7,15 +7,12 @@ from cloud_models import Controller, Identity, Ingress
 from models import Settings, Store
 from problems import Drop, Path, Problem, Put, Rule, unused
 from sections import CLOUD, Runtime
+from values import EXAMPLE_CERTIFICATE
 
 from .artifacts import OWN
 
 _SOURCES = {Controller.NGINX: "ingress-nginx", Controller.TRAEFIK: "traefik"}
 """Controller → the namespace that its own installation puts it into."""
-
-_CERTIFICATE = (
-    "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
-)
 
 
 def controller(wanted: Ingress) -> Controller:
@@ -98,7 +95,7 @@ def _ingress(wanted: Ingress) -> Iterator[Problem]:
         )
     elif not given:
         path: Path = (*section, right[0])
-        example = _CERTIFICATE if filled is Controller.ALB else "letsencrypt"
+        example = EXAMPLE_CERTIFICATE if filled is Controller.ALB else "letsencrypt"
         yield Problem(
             Rule.CERTIFICATE,
             path,
