@@ -54,18 +54,7 @@ class Monitor(MockMonitor):
         """Register one."""
         answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object)
-        refers = {name: tuple(value.urns) for name, value in request.propertyDependencies.items()}
-        self.found.append(
-            plan.Resource(
-                request.type,
-                request.name,
-                plan.plain(inputs),
-                request.protect,
-                answer.urn,
-                request.parent,
-                refers,
-            )
-        )
+        self.found.append(plan.wanted(request, inputs, answer.urn))
         return answer
 
 

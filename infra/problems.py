@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 NAMESPACE = "mlflow"
 """Namespace of our keys in a stack's file."""
@@ -315,6 +315,35 @@ class Problem:
     def line(self, stack: str) -> str:
         """File, key, problem and mend in one line."""
         return f"Pulumi.{stack}.yaml: {self.key}: {self.text}; {self.mend.command(stack)}"
+
+
+def unused(rule: Rule, path: Path, why: str, value: object = None) -> Problem:
+    """A setting without a meaning beside others, which is mended by taking it away.
+
+    Args:
+        rule: the rule.
+        path: where it stands.
+        why: beside, for or without what, such as `without aws.firewall`.
+        value: what it is; None where the message does not show it.
+    """
+    match value:
+        case None:
+            shown = "a value"
+        case str():
+            shown = f'"{value}"'
+        case list():
+            shown = "a list"
+        case dict() | BaseModel():
+            shown = "a mapping"
+        case _:
+            shown = str(value).lower()
+    return Problem(rule, path, f"has no meaning {why} (got {shown})", Drop(path))
+
+
+def same_region(path: Path, region: str) -> Problem:
+    """A copy for the loss of the stack's region that would lie in it."""
+    text = f'must be another region than aws.region (got "{region}")'
+    return Problem(Rule.SAME_REGION, path, text, Drop(path))
 
 
 class SettingsError(ValueError):

@@ -18,6 +18,9 @@ MLFLOW_VERSION = "3.17.2"
 
 EXAMPLE_HOST = "mlflow.example.com"
 EXAMPLE_ISSUER = "https://login.example.com/realms/team"
+EXAMPLE_CERTIFICATE = (
+    "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
+)
 
 _IDENTIFIER = re.compile(
     r"[a-z_][a-z0-9_]{0,62}"

@@ -17,6 +17,7 @@ from typing import Any
 
 import tenacity
 import yaml
+from pulumi.runtime import rpc
 from pulumi.runtime.settings import SETTINGS, _get_rpc_manager
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,6 +83,24 @@ def program_loop() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
         # For tests that run no program and use whatever loop there is.
         asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+def is_secret(value: object) -> bool:
+    """Whether a value is one that Pulumi wraps as a secret on its way to the engine, which is how mocks see it."""
+    return isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig
+
+
+def opened(value: Any) -> Any:
+    """What a secret holds; any other value as it is."""
+    return value["value"] if is_secret(value) else value
+
+
+def plain(value: Any) -> Any:
+    """A value without the wrappers of secrets, however deep they are."""
+    value = opened(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from models import FrontTls, Settings
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, unused
 from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import urls
 from sections import Runtime
@@ -120,13 +120,8 @@ def _oidc(settings: Settings) -> Iterator[Problem]:
     path: Path = ("access", "oidc")
     if not access.auth.by_provider:
         if access.oidc is not None:
-            yield Problem(
-                Rule.OIDC_UNUSED,
-                path,
-                f"has no meaning while access.auth is {access.auth.value}, only with oidc and oidc-mlflow "
-                "(got a mapping)",
-                Drop(path),
-            )
+            why = f"while access.auth is {access.auth.value}, only with oidc and oidc-mlflow"
+            yield unused(Rule.OIDC_UNUSED, path, why, access.oidc)
         return
     if access.oidc is None:
         cognito = settings.aws is not None and settings.aws.cognito is not None
@@ -151,11 +146,11 @@ def _oidc(settings: Settings) -> Iterator[Problem]:
             Put((*path, "email_domains", 0), "example.com"),
         )
     if access.oidc.admin_groups and access.auth is not AuthMode.OIDC_MLFLOW:
-        yield Problem(
+        yield unused(
             Rule.ADMIN_GROUPS,
             (*path, "admin_groups"),
-            "has no meaning while access.auth is oidc, only with oidc-mlflow (got a list)",
-            Drop((*path, "admin_groups")),
+            "while access.auth is oidc, only with oidc-mlflow",
+            access.oidc.admin_groups,
         )
 
 
@@ -172,12 +167,8 @@ def _users(settings: Settings) -> Iterator[Problem]:
     if access.auth is not AuthMode.BASIC:
         for key in ("username", "users"):
             if key in access.model_fields_set and settings.runtime is not Runtime.LOCAL:
-                yield Problem(
-                    Rule.USERS_UNUSED,
-                    ("access", key),
-                    f"has no meaning while access.auth is {access.auth.value}, only with basic (got a value)",
-                    Drop(("access", key)),
-                )
+                why = f"while access.auth is {access.auth.value}, only with basic"
+                yield unused(Rule.USERS_UNUSED, ("access", key), why)
         return
     seen = {access.username}
     for index, name in enumerate(access.users):
@@ -198,19 +189,14 @@ def _permissions(settings: Settings) -> Iterator[Problem]:
     if access.permissions is None:
         return
     if not access.auth.by_server:
-        yield Problem(
-            Rule.PERMISSIONS_UNUSED,
-            path,
-            f"has no meaning while access.auth is {access.auth.value}, only with mlflow and oidc-mlflow "
-            "(got a mapping)",
-            Drop(path),
-        )
+        why = f"while access.auth is {access.auth.value}, only with mlflow and oidc-mlflow"
+        yield unused(Rule.PERMISSIONS_UNUSED, path, why, access.permissions)
     elif access.permissions.groups and access.auth is not AuthMode.OIDC_MLFLOW:
-        yield Problem(
+        yield unused(
             Rule.PERMISSION_GROUPS,
             (*path, "groups"),
-            "has no meaning while access.auth is mlflow, whose users have no groups (got a mapping)",
-            Drop((*path, "groups")),
+            "while access.auth is mlflow, whose users have no groups",
+            access.permissions.groups,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from models import ArtifactMode, Encryption, Settings, Store
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.core import stores, urls
 from sections import CLOUD, Runtime
 
@@ -43,11 +43,6 @@ def published(settings: Settings) -> bool:
     return artifacts.store in OWN and used
 
 
-def _unused(rule: Rule, path: Path, why: str, value: object) -> Problem:
-    shown = f'"{value}"' if isinstance(value, str) else value
-    return Problem(rule, path, f"has no meaning {why} (got {shown})", Drop(path))
-
-
 def _docker(settings: Settings) -> bool:
     return settings.runtime is Runtime.DOCKER
 
@@ -59,8 +54,11 @@ def _existing(settings: Settings) -> Iterator[Problem]:
     path: Path = ("artifacts", "existing")
     if artifacts.store is not Store.S3:
         if artifacts.existing is not None:
-            yield _unused(
-                Rule.STORE_EXISTING, path, f"for {artifacts.store.value}, only for s3", "a mapping"
+            yield unused(
+                Rule.STORE_EXISTING,
+                path,
+                f"for {artifacts.store.value}, only for s3",
+                artifacts.existing,
             )
         return
     if artifacts.existing is None and settings.runtime is not Runtime.AWS:
@@ -120,17 +118,11 @@ def _made(settings: Settings) -> Iterator[Problem]:
     if artifacts.existing is None and settings.runtime is Runtime.AWS:
         region = settings.aws.region if settings.aws else ""
         if artifacts.replica_region == region:
-            path: Path = ("artifacts", "replica_region")
-            yield Problem(
-                Rule.SAME_REGION,
-                path,
-                f'must be another region than aws.region (got "{region}")',
-                Drop(path),
-            )
+            yield same_region(("artifacts", "replica_region"), region)
         return
     for key in _OF_MADE:
         if key in artifacts.model_fields_set:
-            yield _unused(
+            yield unused(
                 Rule.NOT_MADE,
                 ("artifacts", key),
                 "for a bucket that this stack does not make",
@@ -161,26 +153,26 @@ def _named(settings: Settings) -> Iterator[Problem]:
                 Put(path, _URI_EXAMPLES[store]),
             )
     elif artifacts.uri is not None:
-        yield _unused(
+        yield unused(
             Rule.URI_UNUSED, path, f"for {store.value}, only for gcs and azure", artifacts.uri
         )
     if (store in OBJECTS or store is Store.FOLDER) and "bucket" in artifacts.model_fields_set:
-        yield _unused(
+        yield unused(
             Rule.BUCKET_UNUSED, ("artifacts", "bucket"), f"for {store.value}", artifacts.bucket
         )
     if artifacts.nfs is not None and store is not Store.FOLDER:
-        yield _unused(
+        yield unused(
             Rule.NFS_UNUSED,
             ("artifacts", "nfs"),
             f"for {store.value}, only for folder",
-            "a mapping",
+            artifacts.nfs,
         )
 
 
 def _memory(settings: Settings) -> Iterator[Problem]:
     artifacts, store = settings.artifacts, settings.artifacts.store
     if store not in OWN and "memory_mb" in artifacts.model_fields_set:
-        yield _unused(
+        yield unused(
             Rule.STORE_MEMORY,
             ("artifacts", "memory_mb"),
             f"for {store.value}, which runs elsewhere or not at all",
@@ -228,7 +220,7 @@ def _public_url(settings: Settings) -> Iterator[Problem]:
     artifacts = settings.artifacts
     url, path = artifacts.public_url, ("artifacts", "public_url")
     if url is not None and not published(settings):
-        yield _unused(
+        yield unused(
             Rule.PUBLIC_URL_UNUSED, path, "while clients do not use the store of this stack", url
         )
     elif url is not None and urls.port_of(url) != artifacts.port:
@@ -250,7 +242,7 @@ def _ports(settings: Settings) -> Iterator[Problem]:
             yield _clash(port, artifacts.port, taken)
         taken[artifacts.port] = "artifacts.port"
     elif "port" in given:
-        yield _unused(
+        yield unused(
             Rule.STORE_PORT_UNUSED,
             port,
             "while clients do not use the store of this stack",
@@ -260,7 +252,7 @@ def _ports(settings: Settings) -> Iterator[Problem]:
         if artifacts.console_port in taken:
             yield _clash(console, artifacts.console_port, taken)
     elif "console_port" in given:
-        yield _unused(
+        yield unused(
             Rule.CONSOLE_UNUSED,
             console,
             f"for {artifacts.store.value}, only for minio",

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 import sizes
 from cloud_models import Aws, AwsNetworkSettings, Login, Nat, TestType
 from models import Settings
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import alb, aws_image, aws_network
 from sections import Runtime, Section
+from values import EXAMPLE_CERTIFICATE
 
 _ANYWHERE = "0.0.0.0/0"
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "user_info_endpoint")
@@ -20,9 +21,6 @@ _EXAMPLES = {
     "s3_endpoint": "vpce-0a1b2c3d4e5f60718",
     "s3_prefixes": "pl-6ea54007",
 }
-_CERTIFICATE = (
-    "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
-)
 _MAIL = "ml-platform@example.com"
 
 
@@ -94,13 +92,13 @@ def _network(settings: Settings) -> Iterator[Problem]:
         return
     for key in ("vpc_cidr", "zones", "nat"):
         if key in aws.model_fields_set:
-            yield _unused(
+            yield unused(
                 Rule.NETWORK_BOTH, ("aws", key), "for a network that is there (aws.network)"
             )
     network = aws.network
     if network.stack:
         for key in sorted(network.model_fields_set - {"stack", "internet"}):
-            yield _unused(
+            yield unused(
                 Rule.NETWORK_BOTH,
                 ("aws", "network", key),
                 "beside aws.network.stack, whose output says it",
@@ -154,10 +152,6 @@ def _parts(settings: Settings, network: AwsNetworkSettings) -> Iterator[Problem]
             )
 
 
-def _unused(rule: Rule, path: Path, why: str) -> Problem:
-    return Problem(rule, path, f"has no meaning {why} (got a value)", Drop(path))
-
-
 def _internet(settings: Settings) -> Iterator[Problem]:
     """What servers ask outside of AWS, and no way there."""
     aws, there = settings.aws, settings.artifacts.existing
@@ -200,7 +194,7 @@ def _door(settings: Settings) -> Iterator[Problem]:
             path,
             "must be the ARN of a certificate for access.hosts, or aws.zone be their zone, in which one is made "
             "(got neither)",
-            Put(path, _CERTIFICATE),
+            Put(path, EXAMPLE_CERTIFICATE),
         )
     if aws.internal and _ANYWHERE in aws.clients:
         at = aws.clients.index(_ANYWHERE)
@@ -224,18 +218,18 @@ def _login(settings: Settings) -> Iterator[Problem]:
     if aws is None or not sizes.fargate(settings):
         return
     if aws.cognito is not None and not access.auth.by_provider:
-        yield _unused(
+        yield unused(
             Rule.OIDC_UNUSED,
             ("aws", "cognito"),
             f"while access.auth is {access.auth.value}, only with oidc and oidc-mlflow",
         )
         return
     if aws.cognito is not None and access.oidc is not None:
-        yield _unused(Rule.COGNITO_BOTH, ("access", "oidc"), "beside aws.cognito")
+        yield unused(Rule.COGNITO_BOTH, ("access", "oidc"), "beside aws.cognito")
         return
     if not access.auth.by_provider:
         if aws.login is not None:
-            yield _unused(
+            yield unused(
                 Rule.LOGIN_ALB, ("aws", "login"), "where no identity provider logs users in"
             )
         return
@@ -251,7 +245,7 @@ def _login(settings: Settings) -> Iterator[Problem]:
     if access.oidc is not None and login(settings) is not Login.ALB:
         for key in _ENDPOINTS:
             if getattr(access.oidc, key) is not None:
-                yield _unused(
+                yield unused(
                     Rule.LOGIN_ALB,
                     ("access", "oidc", key),
                     "while the load balancer does not log browsers in, which takes all three endpoints and no "
@@ -291,7 +285,7 @@ def _watched(settings: Settings) -> Iterator[Problem]:
     kinds = backed_up(settings)
     if not kinds:
         for key in sorted(backup.model_fields_set - {"gc_days"}):
-            yield _unused(
+            yield unused(
                 Rule.BACKUP_NOTHING,
                 ("backup", key),
                 "where database and bucket are those of others",
@@ -307,13 +301,7 @@ def _watched(settings: Settings) -> Iterator[Problem]:
             )
             break  # the indexes of the others change with the mend
     if backup.copy_region == aws.region:
-        path: Path = ("backup", "copy_region")
-        yield Problem(
-            Rule.SAME_REGION,
-            path,
-            f'must be another region than aws.region (got "{aws.region}")',
-            Drop(path),
-        )
+        yield same_region(("backup", "copy_region"), aws.region)
 
 
 def _images(settings: Settings) -> Iterator[Problem]:
@@ -351,7 +339,7 @@ def _compute(settings: Settings) -> Iterator[Problem]:
             "backup": ("gc_days",),
         }
         if settings.kubernetes and settings.kubernetes.model_fields_set:
-            yield _unused(Rule.COMPUTE_UNUSED, ("kubernetes",), why)
+            yield unused(Rule.COMPUTE_UNUSED, ("kubernetes",), why)
     else:
         why = "while aws.compute is kubernetes, only with fargate"
         keys = {
@@ -369,7 +357,7 @@ def _compute(settings: Settings) -> Iterator[Problem]:
 def _given(section: Section | None, path: Path, keys: Iterable[str], why: str) -> Iterator[Problem]:
     for key in keys:
         if section is not None and key in section.model_fields_set:
-            yield _unused(Rule.COMPUTE_UNUSED, (*path, key), why)
+            yield unused(Rule.COMPUTE_UNUSED, (*path, key), why)
 
 
 def _cluster(settings: Settings) -> Iterator[Problem]:
@@ -410,7 +398,7 @@ def _bucket_access(settings: Settings, *, role: bool) -> Iterator[Problem]:
         path: Path = ("kubernetes", "identity")
         if keys:
             path = ("kubernetes", "cluster")
-        yield _unused(
+        yield unused(
             Rule.CLUSTER_ACCESS,
             path,
             "where the bucket has keys"

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 import sizes
 from models import Database, Settings, TlsMode
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import aws_database, urls
-from sections import CLOUD, Runtime, Section
+from sections import CLOUD, Runtime
 
 HOST_OF_CONTAINERS = "host.docker.internal"
 """The engine's machine, as containers know it."""
 
 EXAMPLE_DATABASE = "db.example.com"
+
+_MADE_ELSEWHERE = "for a server that this stack does not make"
 
 _LONGEST_USER = 32
 """https://dev.mysql.com/doc/refman/8.0/en/user-names.html"""
@@ -52,21 +54,12 @@ def _existing(settings: Settings) -> Iterator[Problem]:
         return
     path: Path = ("database", "existing")
     if database.engine is Engine.SQLITE:
-        yield Problem(
-            Rule.EXISTING_ENGINE,
-            path,
-            "has no meaning for sqlite, a file in a volume of this stack (got a mapping)",
-            Drop(path),
+        yield unused(
+            Rule.EXISTING_ENGINE, path, "for sqlite, a file in a volume of this stack", existing
         )
         return
     if "memory_mb" in database.model_fields_set:
-        memory: Path = ("database", "memory_mb")
-        yield Problem(
-            Rule.EXISTING_MEMORY,
-            memory,
-            f"has no meaning for a server that this stack does not make (got {database.memory_mb})",
-            Drop(memory),
-        )
+        yield _unused(Rule.EXISTING_MEMORY, "memory_mb", _MADE_ELSEWHERE, database)
     cloud = settings.runtime in CLOUD
     if urls.is_loopback(existing.host) or (cloud and existing.host == HOST_OF_CONTAINERS):
         host = (*path, "host")
@@ -123,20 +116,11 @@ def _not_made(settings: Settings) -> Iterator[Problem]:
     database = settings.database
     for key in _OF_MADE:
         if key in database.model_fields_set:
-            yield _drop(Rule.NOT_MADE, key, "for a server that this stack does not make", database)
+            yield _unused(Rule.NOT_MADE, key, _MADE_ELSEWHERE, database)
 
 
-def _drop(rule: Rule, key: str, why: str, database: Database) -> Problem:
-    value = getattr(database, key)
-    shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
-    if isinstance(value, Section):
-        shown = "a mapping"
-    return Problem(
-        rule,
-        ("database", key),
-        f"has no meaning {why} (got {shown})",
-        Drop(("database", key)),
-    )
+def _unused(rule: Rule, key: str, why: str, database: Database) -> Problem:
+    return unused(rule, ("database", key), why, getattr(database, key))
 
 
 def _rds(settings: Settings) -> Iterator[Problem]:
@@ -154,15 +138,9 @@ def _rds(settings: Settings) -> Iterator[Problem]:
             yield Problem(Rule.RDS_NAME, ("database", key), reason, Drop(("database", key)))
     region = settings.aws.region if settings.aws else ""
     if database.backup_region == region:
-        path: Path = ("database", "backup_region")
-        yield Problem(
-            Rule.SAME_REGION,
-            path,
-            f'must be another region than aws.region (got "{region}")',
-            Drop(path),
-        )
+        yield same_region(("database", "backup_region"), region)
     if database.rds_proxy_ca_file and not database.rds_proxy:
-        yield _drop(Rule.RDS_PROXY, "rds_proxy_ca_file", "without database.rds_proxy", database)
+        yield _unused(Rule.RDS_PROXY, "rds_proxy_ca_file", "without database.rds_proxy", database)
     if database.aurora:
         yield from _aurora(database)
 
@@ -170,9 +148,11 @@ def _rds(settings: Settings) -> Iterator[Problem]:
 def _aurora(database: Database) -> Iterator[Problem]:
     if "backup_region" in database.model_fields_set:
         why = "with aurora, whose backups backup.copy_region copies"
-        yield _drop(Rule.AURORA, "backup_region", why, database)
+        yield _unused(Rule.AURORA, "backup_region", why, database)
     if "storage_gb" in database.model_fields_set:
-        yield _drop(Rule.AURORA, "storage_gb", "with aurora, whose disk grows by itself", database)
+        yield _unused(
+            Rule.AURORA, "storage_gb", "with aurora, whose disk grows by itself", database
+        )
     if (database.instance_class or "").startswith("db.m"):
         path: Path = ("database", "instance_class")
         yield Problem(

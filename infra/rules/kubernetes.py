@@ -5,17 +5,14 @@ from collections.abc import Iterator
 import sizes
 from cloud_models import Controller, Identity, Ingress
 from models import Settings, Store
-from problems import Drop, Path, Problem, Put, Rule
+from problems import Drop, Path, Problem, Put, Rule, unused
 from sections import CLOUD, Runtime
+from values import EXAMPLE_CERTIFICATE
 
 from .artifacts import OWN
 
 _SOURCES = {Controller.NGINX: "ingress-nginx", Controller.TRAEFIK: "traefik"}
 """Controller → the namespace that its own installation puts it into."""
-
-_CERTIFICATE = (
-    "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
-)
 
 
 def controller(wanted: Ingress) -> Controller:
@@ -51,12 +48,7 @@ def _cluster(settings: Settings) -> Iterator[Problem]:
             Put(path, "production"),
         )
     elif wanted.context is not None and wanted.stack is not None:
-        yield Problem(
-            Rule.CLUSTER,
-            path,
-            f'has no meaning beside kubernetes.stack (got "{wanted.context}")',
-            Drop(path),
-        )
+        yield unused(Rule.CLUSTER, path, "beside kubernetes.stack", wanted.context)
 
 
 def _way_in(settings: Settings) -> Iterator[Problem]:
@@ -71,11 +63,8 @@ def _way_in(settings: Settings) -> Iterator[Problem]:
             Put(("kubernetes", "ingress", "class_name"), "nginx"),
         )
     elif wanted.ingress is not None and wanted.gateway is not None:
-        yield Problem(
-            Rule.WAY_IN,
-            ("kubernetes", "gateway"),
-            "has no meaning beside kubernetes.ingress (got a mapping)",
-            Drop(("kubernetes", "gateway")),
+        yield unused(
+            Rule.WAY_IN, ("kubernetes", "gateway"), "beside kubernetes.ingress", wanted.gateway
         )
     elif wanted.ingress is not None:
         yield from _ingress(wanted.ingress)
@@ -99,17 +88,14 @@ def _ingress(wanted: Ingress) -> Iterator[Problem]:
     right = ["certificate_arn"] if filled is Controller.ALB else ["issuer", "tls_secret"]
     wrong = [key for key in given if key not in right] or [key for key in given if key in right][1:]
     if wrong:
-        path = (*section, wrong[0])
-        yield Problem(
+        yield unused(
             Rule.CERTIFICATE,
-            path,
-            f"has no meaning with the controller {filled.value} and {', '.join(given)}: one certificate, by "
-            f"{' or '.join(right)} (got a value)",
-            Drop(path),
+            (*section, wrong[0]),
+            f"with the controller {filled.value} and {', '.join(given)}: one certificate, by {' or '.join(right)}",
         )
     elif not given:
-        path = (*section, right[0])
-        example = _CERTIFICATE if filled is Controller.ALB else "letsencrypt"
+        path: Path = (*section, right[0])
+        example = EXAMPLE_CERTIFICATE if filled is Controller.ALB else "letsencrypt"
         yield Problem(
             Rule.CERTIFICATE,
             path,
@@ -167,19 +153,9 @@ def _identity(settings: Settings) -> Iterator[Problem]:
             Put((*path, "pod_identity"), value=True),
         )
     elif needed and identity.role_arn and identity.pod_identity:
-        yield Problem(
-            Rule.IDENTITY,
-            (*path, "role_arn"),
-            f'has no meaning beside pod_identity (got "{identity.role_arn}")',
-            Drop((*path, "role_arn")),
-        )
+        yield unused(Rule.IDENTITY, (*path, "role_arn"), "beside pod_identity", identity.role_arn)
     elif not needed and wanted.identity is not None:
-        yield Problem(
-            Rule.IDENTITY,
-            path,
-            "has no meaning for a store that is used by keys (got a mapping)",
-            Drop(path),
-        )
+        yield unused(Rule.IDENTITY, path, "for a store that is used by keys", wanted.identity)
 
 
 def _labels(settings: Settings) -> Iterator[Problem]:
@@ -187,12 +163,11 @@ def _labels(settings: Settings) -> Iterator[Problem]:
     if monitoring is None or not in_cluster(settings):
         return
     if monitoring.labels and monitoring.namespace is None:
-        path: Path = ("monitoring", "labels")
-        yield Problem(
+        yield unused(
             Rule.LABELS,
-            path,
-            "has no meaning without monitoring.namespace (got a mapping)",
-            Drop(path),
+            ("monitoring", "labels"),
+            "without monitoring.namespace",
+            monitoring.labels,
         )
 
 

@@ -9,7 +9,7 @@ import pulumi
 from botocore.validate import ParamValidator
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
-from tests.support import program_loop
+from tests.support import is_secret, plain, program_loop
 
 ACCOUNT = "111122223333"
 REGION = "eu-central-1"
@@ -150,23 +150,6 @@ class Monitor(MockMonitor):
 
 def _name(urn):
     return urn.rsplit("::", 1)[-1]
-
-
-def plain(value):
-    """A value without the wrappers of secrets."""
-    if isinstance(value, dict):
-        if (
-            "value" in value
-            and len(value) == 2
-            and any("4dabf18193072939515e22adb298388d" in k for k in value)
-        ):
-            return plain(value["value"])
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
-
-
-def is_secret(value):
-    return isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value
 
 
 class Program:

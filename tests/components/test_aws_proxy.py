@@ -9,9 +9,9 @@ from tests.components.aws_support import (
     REGION,
     Program,
     check_request,
-    is_secret,
 )
 from tests.iam.simulator import RolePolicy
+from tests.support import is_secret
 
 from pulumi_mlflow.aws.proxy import AwsAuthProxy
 from pulumi_mlflow.contracts import UnreachableEndpointError

@@ -11,7 +11,8 @@ from tests.support import program_loop
 
 from pulumi_mlflow import recipes
 from pulumi_mlflow.docker import images
-from pulumi_mlflow.docker.images import DockerImages, ImageSource
+from pulumi_mlflow.docker.images import DockerImages
+from pulumi_mlflow.recipes import ImageSource
 
 LARGE = ("rootfs-x.tar", "versitygw-1", "minio-1", "oauth2-proxy-1", "mysql-1.tar.gz")
 
@@ -142,7 +143,7 @@ def pinned(lock):
     return {part.split(" ")[0]: set(re.findall(r"sha256:[0-9a-f]{64}", part)) for part in parts}
 
 
-@pytest.mark.parametrize("extra", images.EXTRAS)
+@pytest.mark.parametrize("extra", recipes.EXTRAS)
 def test_locks_of_extras_hold_all_that_they_need_with_hashes(extra):
     base, own = pinned("requirements.lock"), pinned(f"requirements-{extra}.lock")
     versions = dict(requirement.split("==") for requirement in base)
@@ -159,10 +160,10 @@ def test_locks_of_extras_hold_all_that_they_need_with_hashes(extra):
 
 def test_what_set_up_has_not_made_is_named(cache):
     kinds = ["mysql", "minio", "postgresql", "folder"]
-    assert images.missing_ingredients(kinds, ImageSource.BUILD) == []
+    assert recipes.missing_ingredients(kinds, ImageSource.BUILD) == []
     (cache / "minio-1").unlink()
-    assert images.missing_ingredients(kinds, ImageSource.BUILD) == [cache / "minio-*"]
-    assert images.missing_ingredients(kinds, ImageSource.REGISTRY) == [cache / "minio-*"]
-    assert images.missing_ingredients(["mysql"], ImageSource.BUILD) == []
-    with pytest.raises(images.MissingIngredientError, match=r"minio-.*: missing"):
-        images.image_name("minio", ImageSource.BUILD, {})
+    assert recipes.missing_ingredients(kinds, ImageSource.BUILD) == [cache / "minio-*"]
+    assert recipes.missing_ingredients(kinds, ImageSource.REGISTRY) == [cache / "minio-*"]
+    assert recipes.missing_ingredients(["mysql"], ImageSource.BUILD) == []
+    with pytest.raises(recipes.MissingIngredientError, match=r"minio-.*: missing"):
+        recipes.image_name("minio", ImageSource.BUILD, {})

@@ -6,9 +6,10 @@ import docker
 from tests.docker.stack import dev_settings
 from tests.support import ROOT
 
-from pulumi_mlflow.docker import images
+from pulumi_mlflow.docker.images import _BuildProvider
+from pulumi_mlflow.recipes import OFFICIAL, PROGRAMS, ImageSource, image_name
 
-BUILD = images.ImageSource.BUILD
+BUILD = ImageSource.BUILD
 
 
 def built(kind: str, **build_args: str) -> str:
@@ -20,15 +21,15 @@ def used(client: docker.DockerClient, kind: str) -> str:
     """Id of the image that the stacks of this machine run, built or pulled."""
     found = ROOT / ".state" / "machine.json"
     said = json.loads(found.read_text()) if found.exists() else dev_settings()
-    if images.ImageSource(said.get("images", "registry")) is BUILD:
+    if ImageSource(said.get("images", "registry")) is BUILD:
         return built(kind)
-    if kind in images.PROGRAMS:
-        return _made(kind, {"BASE": images.OFFICIAL["debian"]})[1]
-    return str(client.images.pull(images.OFFICIAL[kind]).id)
+    if kind in PROGRAMS:
+        return _made(kind, {"BASE": OFFICIAL["debian"]})[1]
+    return str(client.images.pull(OFFICIAL[kind]).id)
 
 
 def _made(kind: str, build_args: dict[str, str]) -> tuple[str, str]:
     """Name and id; nothing is built where there is one of that name."""
-    name = images.image_name(kind, BUILD, build_args)
+    name = image_name(kind, BUILD, build_args)
     props = {"kind": kind, "source": BUILD.value, "build_args": build_args, "image": name}
-    return name, str(images._BuildProvider().create(props).outs["image_id"])
+    return name, str(_BuildProvider().create(props).outs["image_id"])

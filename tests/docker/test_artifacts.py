@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from tests.docker.stack import DEPLOYMENT, DockerStack, check_run, dev_settings, log_run, sha256
 from tests.support import FULL, free_port
 
+from pulumi_mlflow.core.server_image import ARTIFACTS
 from pulumi_mlflow.docker import engine, server_job
-from pulumi_mlflow.docker.artifacts import COMMAND
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
@@ -172,7 +172,7 @@ def test_store_answers_nobody_without_its_keys(stack):
     ],
 )
 def test_what_is_asked_of_a_bucket_is_proved(client, stack, demands, refusal):
-    job = server_job.like_server(client, stack.outputs()["ops"], "prove", [*COMMAND, "prove"])
+    job = server_job.like_server(client, stack.outputs()["ops"], "prove", [*ARTIFACTS, "prove"])
     engine.run_job(client, job)
     job.environment.update(demands)
     with pytest.raises(engine.EngineError, match=re.escape(refusal)):

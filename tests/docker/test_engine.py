@@ -12,7 +12,7 @@ from docker.errors import NotFound
 from tests.docker.stack import DEPLOYMENT, left, sweep
 
 from pulumi_mlflow import recipes
-from pulumi_mlflow.docker import engine, images
+from pulumi_mlflow.docker import engine
 from pulumi_mlflow.docker.files import FILES_PATH, _Provider
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -139,7 +139,7 @@ def test_build_gives_the_image(client, name, image, tmp_path):
 
 def test_image_name_changes_with_all_that_goes_into_it(tmp_path, monkeypatch):
     def named(**build_args):
-        return images.image_name("nginx", images.ImageSource.REGISTRY, build_args)
+        return recipes.image_name("nginx", recipes.ImageSource.REGISTRY, build_args)
 
     shutil.copytree(recipes.folder(), tmp_path / "images")
     original = named(BASE="debian")

@@ -10,7 +10,7 @@ import pytest
 from tests.docker.builds import BUILD, built
 from tests.docker.stack import DEPLOYMENT, left, sweep
 
-from pulumi_mlflow.docker import images
+from pulumi_mlflow import recipes
 from pulumi_mlflow.docker.files import FILES_PATH, _Provider
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -20,7 +20,7 @@ PASSWORD = 'it\'s a \\ "pass" wörd $(id) `id`; -- '
 
 @pytest.fixture(scope="module", autouse=True)
 def ingredients():
-    if missing := images.missing_ingredients(["mysql"], BUILD):
+    if missing := recipes.missing_ingredients(["mysql"], BUILD):
         pytest.skip(f"set-up has made no {missing}: this machine pulls images")
 
 

@@ -5,6 +5,7 @@ import secrets
 
 import pytest
 import requests
+from tests.docker.builds import built
 from tests.docker.stack import (
     DEPLOYMENT,
     DockerStack,
@@ -16,9 +17,10 @@ from tests.docker.stack import (
 )
 from tests.support import FULL, free_port
 
+from pulumi_mlflow.core.server_image import ARTIFACTS
 from pulumi_mlflow.core.store_server import PORT, REGION, store_program
-from pulumi_mlflow.docker import engine, images, server_job
-from pulumi_mlflow.docker.artifacts import COMMAND
+from pulumi_mlflow.docker import engine, server_job
+from pulumi_mlflow.recipes import EXTRAS
 
 pytestmark = [
     pytest.mark.docker,
@@ -38,14 +40,9 @@ def bucket(client):
     """Settings of a bucket of somebody else's, on this machine."""
     name, keys, port = new_name(), [secrets.token_hex(10), secrets.token_hex(20)], free_port()
     program = store_program("versitygw")
-    image = images.image_name(
-        "versitygw",
-        images.ImageSource.BUILD,
-        {"BASE": images.image_name("base", images.ImageSource.BUILD, {})},
-    )
     script = f"mkdir -p /data/team && exec {' '.join(program.command)}"
     container = client.containers.run(
-        image,
+        built("versitygw"),
         entrypoint=["/bin/sh", "-c", script],
         name=name,
         detach=True,
@@ -91,7 +88,7 @@ def test_minio_has_its_console_and_encrypts_and_its_artifacts_leave_for_an_exist
         assert "MinIO Console" in requests.get(console, timeout=10).text
         ops = stack.outputs()["ops"]
         assert ops["artifacts"]["uri"] == "s3://default"
-        job = server_job.like_server(client, ops, "prove", [*COMMAND, "prove"])
+        job = server_job.like_server(client, ops, "prove", [*ARTIFACTS, "prove"])
         job.environment["ENCRYPTION"] = "sse-s3"
         engine.run_job(client, job)
         assert (
@@ -122,29 +119,21 @@ def test_minio_has_its_console_and_encrypts_and_its_artifacts_leave_for_an_exist
 
 
 def test_image_with_extras_has_the_drivers_of_other_providers(client):
-    source = images.ImageSource.BUILD
-    arguments = {
-        "BASE": images.image_name("base", source, {}),
-        "EXTRAS": " ".join(sorted(images.EXTRAS)),
-    }
-    name = images.image_name("mlflow", source, arguments)
-    images._BuildProvider().create(
-        {"image": name, "kind": "mlflow", "source": source.value, "build_args": arguments}
-    )
+    image = built("mlflow", EXTRAS=" ".join(sorted(EXTRAS)))
     others = ["python", "-c", "import prometheus_flask_exporter, redis"]
-    engine.run_job(client, engine.Job(name=new_name(), image=name, command=others))
+    engine.run_job(client, engine.Job(name=new_name(), image=image, command=others))
     for uri in PROVIDERS:
         job = engine.Job(
             name=new_name(),
-            image=name,
-            command=[*COMMAND, "prove"],
+            image=image,
+            command=[*ARTIFACTS, "prove"],
             environment={"ARTIFACTS_URI": uri, "TMPDIR": "/tmp"},
         )
         assert f"{uri}: its driver is there" in engine.run_job(client, job)
         script = "import sys; from mlflow.store.artifact import artifact_repository_registry as r; "
         made = engine.Job(
             name=new_name(),
-            image=name,
+            image=image,
             command=[
                 "python",
                 "-c",

@@ -12,7 +12,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from tests.kubernetes import fields, restricted
-from tests.support import program_loop
+from tests.support import is_secret, opened, program_loop
 
 from pulumi_mlflow.core import manifests
 
@@ -93,7 +93,7 @@ class Seen:
 
     def secret_files(self):
         """Path → content of a Secret with files."""
-        return plain(self.inputs["stringData"])
+        return opened(self.inputs["stringData"])
 
 
 class Echo(Mocks):
@@ -117,15 +117,6 @@ class Echo(Mocks):
 def secret_of(name, length=32):
     """The value of a generated secret here: letters only, and no other contains it."""
     return f"{name}value".replace("-", "").ljust(length, "0")
-
-
-def plain(value):
-    """What a secret holds; mocks see it wrapped."""
-    return value["value"] if is_secret(value) else value
-
-
-def is_secret(value):
-    return isinstance(value, dict) and rpc._special_sig_key in value
 
 
 def run(program, failing=(), stack="prod"):
@@ -228,7 +219,7 @@ def judge_object(item, generated):
         assert manifests.check_label(value) is None
     assert item.parent != "", f"{item.name} has no parent"
     if item.inputs["apiVersion"] in BUILT_IN:
-        readable = {key: plain(value) for key, value in item.inputs.items()}
+        readable = {key: opened(value) for key, value in item.inputs.items()}
         assert fields.wrong(dataclasses.replace(item, inputs=readable)) == [], item.name
     text = json.dumps(item.inputs)
     if item.kind == "Secret":
@@ -282,7 +273,7 @@ def judge_edges(item, objects):
 def judge_secrets(item, objects):
     """What a pod mounts exists, with those keys."""
     held = {
-        other.physical: set(plain(other.inputs["stringData"]))
+        other.physical: set(opened(other.inputs["stringData"]))
         for other in objects
         if other.kind == "Secret"
     }

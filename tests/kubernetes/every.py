@@ -14,6 +14,7 @@ from tests.kubernetes import (
     test_proxy,
     test_tracking,
 )
+from tests.support import opened
 
 
 def programs():
@@ -61,7 +62,7 @@ def recorded(combination, program) -> Iterator[Made]:
     seen, _ = cluster.run(program)
     for item in seen:
         if item.is_kubernetes:
-            body = {key: cluster.plain(value) for key, value in item.inputs.items()}
+            body = {key: opened(value) for key, value in item.inputs.items()}
             yield Made(combination, item.name, whole(body))
 
 

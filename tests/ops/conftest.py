@@ -140,7 +140,8 @@ class Door:
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._httpd.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._httpd.server_port}"
-        threading.Thread(target=self._httpd.serve_forever, daemon=True).start()
+        # It looks so often whether it is to end: by itself twice a second, for which each test would wait.
+        threading.Thread(target=self._httpd.serve_forever, args=[0.02], daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,12 +1,10 @@
 """Real plans: what the stacks and components register under mocks, as the rules see it."""
 
-import json
 import os
 from pathlib import Path
 
 import pulumi
 import pytest
-import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.stack import run_pulumi_func
@@ -19,7 +17,7 @@ from compose import compose
 from pulumi_mlflow import existing
 from pulumi_mlflow.aws.eks import AwsEksCluster
 from pulumi_mlflow.aws.network import AwsNetwork
-from pulumi_mlflow.core.plan import Resource, plain
+from pulumi_mlflow.core.plan import wanted
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
 from pulumi_mlflow.kubernetes.database import KubernetesDatabase
@@ -51,20 +49,9 @@ def recorded(program, mocks, stack):
         patch.setattr(MockMonitor, "RegisterResource", register)
         patch.setattr("pulumi.export", lambda *_: None)
         loop.run_until_complete(run_pulumi_func(started))
-    return [resource(urn, request) for urn, request in found]
-
-
-def resource(urn, request):
-    inputs = rpc.deserialize_properties(request.object)
-    return Resource(
-        request.type,
-        request.name,
-        plain(inputs),
-        request.protect,
-        urn,
-        request.parent,
-        {key: tuple(value.urns) for key, value in request.propertyDependencies.items()},
-    )
+    return [
+        wanted(request, rpc.deserialize_properties(request.object), urn) for urn, request in found
+    ]
 
 
 def stack(name, cache, **changes):
@@ -72,14 +59,9 @@ def stack(name, cache, **changes):
     (cache / "images").mkdir(exist_ok=True)
     for made in ("rootfs-test.tar", "versitygw-test", "oauth2-proxy-test", "minio-test"):
         (cache / "images" / made).write_text("x")
-    content = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
-    given = {
-        key.removeprefix("mlflow:"): value if isinstance(value, str) else json.dumps(value)
-        for key, value in content.items()
-    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "PULUMI_MLFLOW_CACHE", str(cache))
-        settings = load(name, {**given, **changes}, root=ROOT, secret_keys=[])
+        settings = load(name, {**test_compose.raw(name), **changes}, root=ROOT, secret_keys=[])
         return recorded(lambda: compose(settings), test_compose.Recorder(), name)
 
 

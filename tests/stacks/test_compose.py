@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
-from tests.support import program_loop
+from tests.support import opened, program_loop
 
 from compose import compose
 from settings import load
@@ -95,11 +95,6 @@ def local():
     return composed("local")
 
 
-def plain(value):
-    """What a secret holds; mocks see it wrapped."""
-    return value["value"] if isinstance(value, dict) and "value" in value else value
-
-
 def kinds(seen):
     return Counter(item.typ.rsplit(":", 1)[1] for item in seen)
 
@@ -170,13 +165,13 @@ def test_no_secret_stands_in_a_container(dev):
 def test_the_files_with_secrets_are_secret(dev):
     for item in dev[0]:
         if item.typ.endswith("DockerFiles"):
-            assert set(item.inputs["files"]) != set(plain(item.inputs["files"])), "not wrapped"
+            assert set(item.inputs["files"]) != set(opened(item.inputs["files"])), "not wrapped"
 
 
 def test_secrets_reach_the_containers_by_files(dev):
     seen, _ = dev
     files = {
-        item.name: plain(item.inputs["files"]) for item in seen if item.typ.endswith("DockerFiles")
+        item.name: opened(item.inputs["files"]) for item in seen if item.typ.endswith("DockerFiles")
     }
     assert generated("database-password") in json.dumps(files["tracking-files"])
     assert generated("tracking-kek") in json.dumps(files["tracking-files"])
@@ -221,7 +216,7 @@ def test_official_images_are_pinned(ingredients):
 def test_without_login_nothing_but_loopback(ingredients):
     seen, exports = composed("dev", {"images": "build", "access": json.dumps({"auth": "none"})})
     assert "password" not in exports
-    conf = plain(only(seen, "proxy-files").inputs["files"])
+    conf = opened(only(seen, "proxy-files").inputs["files"])
     assert "auth_basic off" in conf["nginx.conf"]
     assert set(conf) == {"nginx.conf", "health.sh"}
 

@@ -13,7 +13,7 @@ from tests.stacks import cloud
 
 import preflight
 from models import Images
-from pulumi_mlflow.docker import images
+from pulumi_mlflow import recipes
 from settings import load
 
 DEPLOYMENT = "project-stack"  # what pulumi calls project and stack outside of a run
@@ -292,7 +292,7 @@ def test_ingredients_that_set_up_has_made(engine, monkeypatch, tmp_path):
 
     preflight.preflight(load("stack", {"runtime": "docker", "images": "build"}))
 
-    assert images.cache_folder() == tmp_path
+    assert recipes.cache_folder() == tmp_path
 
 
 @pytest.mark.parametrize("tree", [cloud.AWS, cloud.KUBERNETES], ids=["aws", "kubernetes"])

@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "toolchain"))
 
 import setup as cli
-from pulumi_mlflow.docker import images as docker_images
+from pulumi_mlflow import recipes
 from steps import download, engine, images, maven, node, packages, programs, stack
 from steps.console import Console, SetupError
 from steps.environment import Environment, without_ours
@@ -575,7 +575,7 @@ def test_both_formats_of_apt_sources_are_read_and_third_parties_left_out(tmp_pat
 
 
 def test_what_is_never_pulled_is_what_the_stacks_build_everywhere() -> None:
-    assert set(cli.NEVER_PULLED) == set(docker_images.PROGRAMS)
+    assert set(cli.NEVER_PULLED) == set(recipes.PROGRAMS)
 
 
 def test_versions_agree_with_the_recipes_and_the_lock() -> None:

@@ -7,7 +7,7 @@ administrator.
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple, NotRequired, Optional, TypedDict
+from typing import Any, NamedTuple, NotRequired, Optional, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -224,17 +224,7 @@ class AwsDatabase(AwsComponent):
         guard: DataGuard,
     ) -> _Made:
         parameters = aws.rds.ParameterGroup(
-            self._child("parameters"),
-            # Another family is another group, and the old one is in use until the database has taken the new.
-            name=self._short(wanted.family.replace(".", "-")),
-            family=wanted.family,
-            parameters=[
-                {"name": item.name, "value": item.value, "apply_method": _method(item)}
-                for item in wanted.parameters
-            ],
-            description=f"MLflow on {wanted.family}",
-            tags=self._tags("parameters"),
-            opts=self._opts(),
+            self._child("parameters"), **self._parameters(wanted), opts=self._opts()
         )
         role = self._monitoring_role(key, args["network"]["region"])
         storage = args.get("storage_gb", 50)
@@ -272,10 +262,7 @@ class AwsDatabase(AwsComponent):
             final_snapshot_identifier=self._short("final"),
             deletion_protection=args.get("deletion_protection", True),
             enabled_cloudwatch_logs_exports=_LOGS.get(wanted.speaks, _LOGS["mysql"]),
-            performance_insights_enabled=wanted.insights,
-            performance_insights_kms_key_id=key.arn if wanted.insights else None,
-            # A week costs nothing.
-            performance_insights_retention_period=7 if wanted.insights else None,
+            **_insights(wanted, key),
             monitoring_interval=60,
             monitoring_role_arn=role.arn,
             apply_immediately=args.get("apply_immediately", False),
@@ -311,9 +298,7 @@ class AwsDatabase(AwsComponent):
                 copy_tags_to_snapshot=True,
                 # It holds nothing that its source does not.
                 skip_final_snapshot=True,
-                performance_insights_enabled=wanted.insights,
-                performance_insights_kms_key_id=key.arn if wanted.insights else None,
-                performance_insights_retention_period=7 if wanted.insights else None,
+                **_insights(wanted, key),
                 apply_immediately=args.get("apply_immediately", False),
                 tags=self._tags("replica"),
                 opts=self._opts(),
@@ -339,16 +324,7 @@ class AwsDatabase(AwsComponent):
     ) -> _Made:
         """A cluster. Its storage spans three zones by itself; a second instance is what takes over."""
         parameters = aws.rds.ClusterParameterGroup(
-            self._child("parameters"),
-            name=self._short(wanted.family.replace(".", "-")),
-            family=wanted.family,
-            parameters=[
-                {"name": item.name, "value": item.value, "apply_method": _method(item)}
-                for item in wanted.parameters
-            ],
-            description=f"MLflow on {wanted.family}",
-            tags=self._tags("parameters"),
-            opts=self._opts(),
+            self._child("parameters"), **self._parameters(wanted), opts=self._opts()
         )
         role = self._monitoring_role(key, args["network"]["region"])
         cluster = aws.rds.Cluster(
@@ -395,9 +371,7 @@ class AwsDatabase(AwsComponent):
                 db_subnet_group_name=subnets.name,
                 publicly_accessible=False,
                 auto_minor_version_upgrade=True,
-                performance_insights_enabled=wanted.insights,
-                performance_insights_kms_key_id=key.arn if wanted.insights else None,
-                performance_insights_retention_period=7 if wanted.insights else None,
+                **_insights(wanted, key),
                 monitoring_interval=60,
                 monitoring_role_arn=role.arn,
                 apply_immediately=args.get("apply_immediately", False),
@@ -421,6 +395,20 @@ class AwsDatabase(AwsComponent):
             read_host=answered(cluster.reader_endpoint) if replica else None,
             admin_secret=cluster.master_user_secrets.apply(lambda held: str(held[0].secret_arn)),
         )
+
+    def _parameters(self, wanted: _Wanted) -> dict[str, Any]:
+        """Arguments of a parameter group, an instance's or a cluster's."""
+        return {
+            # Another family is another group, and the old one is in use until the database has taken the new.
+            "name": self._short(wanted.family.replace(".", "-")),
+            "family": wanted.family,
+            "parameters": [
+                {"name": item.name, "value": item.value, "apply_method": _method(item)}
+                for item in wanted.parameters
+            ],
+            "description": f"MLflow on {wanted.family}",
+            "tags": self._tags("parameters"),
+        }
 
     def _monitoring_role(self, key: aws.kms.Key, region: str) -> aws.iam.Role:
         """Who writes the machine's own figures (RDS Enhanced Monitoring), each minute."""
@@ -616,6 +604,18 @@ def _check_copy(engine: str, own: str, elsewhere: Optional[str]) -> Optional[str
     if elsewhere and engine in aws_database.AURORA:
         return "RDS copies no automated backups of Aurora; use AwsBackup's copy_region"
     return f"must be another region than {own}" if elsewhere == own else None
+
+
+def _insights(wanted: _Wanted, key: aws.kms.Key) -> dict[str, Any]:
+    """Arguments of Performance Insights, for each instance."""
+    if not wanted.insights:
+        return {"performance_insights_enabled": False}
+    return {
+        "performance_insights_enabled": True,
+        "performance_insights_kms_key_id": key.arn,
+        # A week costs nothing.
+        "performance_insights_retention_period": 7,
+    }
 
 
 def _method(parameter: aws_database.Parameter) -> str:

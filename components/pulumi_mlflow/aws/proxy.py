@@ -528,34 +528,8 @@ class AwsAuthProxy(AwsTaskComponent):
             ],
             health_check_grace_period_seconds=60,
         )
-        target = aws.appautoscaling.Target(
-            self._child("scaling"),
-            service_namespace="ecs",
-            scalable_dimension="ecs:service:DesiredCount",
-            resource_id=pulumi.Output.all(args["cluster"], service.name).apply(
-                lambda known: f"service/{known[0].rsplit('/', 1)[-1]}/{known[1]}"
-            ),
-            min_capacity=replicas,
-            max_capacity=args.get("max_replicas", 3 * replicas),
-            tags=self._tags("scaling"),
-            opts=self._opts(),
-        )
-        aws.appautoscaling.Policy(
-            self._child("scaling-cpu"),
-            name="cpu",
-            policy_type="TargetTrackingScaling",
-            service_namespace=target.service_namespace,
-            scalable_dimension=target.scalable_dimension,
-            resource_id=target.resource_id,
-            target_tracking_scaling_policy_configuration={
-                "predefined_metric_specification": {
-                    "predefined_metric_type": "ECSServiceAverageCPUUtilization"
-                },
-                "target_value": 60,
-                "scale_out_cooldown": 60,
-                "scale_in_cooldown": 600,
-            },
-            opts=self._opts(),
+        self._scale_on_cpu(
+            args["cluster"], service, replicas, args.get("max_replicas", 3 * replicas)
         )
         rollout = self._rolled_out(
             "server", region, args["cluster"], service, definition, logs, "nginx"

@@ -16,6 +16,9 @@ from .network import HTTPS, AwsNetworkPlace
 ROLLOUT_SECONDS = 1500
 """How long a rollout may take: three failed starts of five minutes, which end in the circuit breaker's rollback."""
 
+_CPU_PERCENT = 60
+"""Where tasks are added: MLflow's Python has its threads wait for one another well before 100 %."""
+
 NAME_LIMIT = 32
 """Characters of the names of load balancers and their target groups."""
 
@@ -246,6 +249,52 @@ class AwsTaskComponent(AwsComponent):
             opts=self._opts(depends_on=[*self._granted, *after], ignore_changes=["desiredCount"]),
             **more,
         )
+
+    def _scale_on_cpu(
+        self, cluster: pulumi.Input[str], service: aws.ecs.Service, fewest: int, most: int
+    ) -> pulumi.Output[str]:
+        """Add tasks to a service before they are short of CPU.
+
+        Args:
+            cluster: ARN or name of the service's cluster.
+            service: the service.
+            fewest: tasks at least.
+            most: tasks at most.
+
+        Returns:
+            Id of what is scaled, for further policies.
+        """
+        target = aws.appautoscaling.Target(
+            self._child("scaling"),
+            service_namespace="ecs",
+            scalable_dimension="ecs:service:DesiredCount",
+            resource_id=pulumi.Output.all(cluster, service.name).apply(
+                lambda known: f"service/{known[0].rsplit('/', 1)[-1]}/{known[1]}"
+            ),
+            min_capacity=fewest,
+            max_capacity=most,
+            tags=self._tags("scaling"),
+            opts=self._opts(),
+        )
+        aws.appautoscaling.Policy(
+            self._child("scaling-cpu"),
+            name="cpu",
+            policy_type="TargetTrackingScaling",
+            service_namespace=target.service_namespace,
+            scalable_dimension=target.scalable_dimension,
+            resource_id=target.resource_id,
+            target_tracking_scaling_policy_configuration={
+                "predefined_metric_specification": {
+                    "predefined_metric_type": "ECSServiceAverageCPUUtilization"
+                },
+                "target_value": _CPU_PERCENT,
+                "scale_out_cooldown": 60,
+                # A server starts in a minute, and what it takes over comes back when it goes.
+                "scale_in_cooldown": 600,
+            },
+            opts=self._opts(),
+        )
+        return target.resource_id
 
     def _rolled_out(
         self,

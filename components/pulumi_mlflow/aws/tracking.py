@@ -27,8 +27,6 @@ USER = f"{UID}:{UID}"
 
 _MIGRATION_MB = 2048
 _MIGRATION_SECONDS = 1800
-_CPU_PERCENT = 60
-"""Where replicas are added: MLflow's Python has its threads wait for one another well before 100 %."""
 
 
 class AwsTrackingServerArgs(TypedDict):
@@ -251,7 +249,9 @@ class AwsTrackingServer(AwsTaskComponent):
         rollout = self._rolled_out(
             "server", region, cluster.arn, service, definition, group, "server"
         )
-        self.scaling = self._scale(cluster, service, replicas, args)
+        self.scaling = self._scale_on_cpu(
+            cluster.name, service, replicas, args.get("max_replicas", 3 * replicas)
+        )
         self.cluster, self.cluster_name = cluster.arn, cluster.name
         self.service_name, self.namespace, self.log_group = service.name, namespace.id, group.name
         self.endpoint = TrackingEndpoint(
@@ -459,43 +459,6 @@ class AwsTrackingServer(AwsTaskComponent):
                 stop_seconds=120,
             ),
         ]
-
-    def _scale(
-        self,
-        cluster: aws.ecs.Cluster,
-        service: aws.ecs.Service,
-        replicas: int,
-        args: AwsTrackingServerArgs,
-    ) -> pulumi.Output[str]:
-        target = aws.appautoscaling.Target(
-            self._child("scaling"),
-            service_namespace="ecs",
-            scalable_dimension="ecs:service:DesiredCount",
-            resource_id=pulumi.Output.concat("service/", cluster.name, "/", service.name),
-            min_capacity=replicas,
-            max_capacity=args.get("max_replicas", 3 * replicas),
-            tags=self._tags("scaling"),
-            opts=self._opts(),
-        )
-        aws.appautoscaling.Policy(
-            self._child("scaling-cpu"),
-            name="cpu",
-            policy_type="TargetTrackingScaling",
-            service_namespace=target.service_namespace,
-            scalable_dimension=target.scalable_dimension,
-            resource_id=target.resource_id,
-            target_tracking_scaling_policy_configuration={
-                "predefined_metric_specification": {
-                    "predefined_metric_type": "ECSServiceAverageCPUUtilization"
-                },
-                "target_value": _CPU_PERCENT,
-                "scale_out_cooldown": 60,
-                # A server starts in a minute, and what it takes over comes back when it goes.
-                "scale_in_cooldown": 600,
-            },
-            opts=self._opts(),
-        )
-        return target.resource_id
 
     def _settings(
         self, args: AwsTrackingServerArgs, artifacts: dict[str, str]

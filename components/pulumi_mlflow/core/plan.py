@@ -22,8 +22,10 @@ _UNKNOWN = frozenset(
 """How Pulumi writes values that are known only after something was made: one for each kind of value
 (sdk/go/common/resource/plugin/rpc.go)."""
 
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark, no secret
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark, no secret
+"""How Pulumi marks a value as secret: key and value in its place (sdk/go/common/resource/sig)."""
+
 _RUNS = frozenset(
     {"create", "update", "same", "read", "import", "replace", "create-replacement", "refresh"}
 )
@@ -143,12 +145,31 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return UNKNOWN if value in _UNKNOWN else value
     if isinstance(value, Mapping):
-        if value.get(_SIGNATURE) == _SECRET_SIGNATURE:
+        if value.get(SIGNATURE) == SECRET_SIGNATURE:
             return SECRET
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [plain(item) for item in value]
     return value
+
+
+def wanted(request: Any, inputs: Mapping[str, Any], urn: str) -> Resource:
+    """A resource as a program registers it.
+
+    Args:
+        request: `RegisterResourceRequest` of Pulumi's protocol.
+        inputs: those in it, decoded.
+        urn: what the engine's answer names it.
+    """
+    return Resource(
+        request.type,
+        request.name,
+        plain(inputs),
+        request.protect,
+        urn,
+        request.parent,
+        {key: tuple(found.urns) for key, found in request.propertyDependencies.items()},
+    )
 
 
 def name_of(urn: str) -> str:

@@ -14,7 +14,8 @@ import docker
 from docker.errors import NotFound
 
 from ..core import naming, store_server, stores
-from . import artifacts, engine, server_job
+from ..core.server_image import ARTIFACTS, UID
+from . import engine, server_job
 from .files import FILES_PATH
 
 PROXIED_ROOT = "mlflow-artifacts:/"
@@ -58,9 +59,9 @@ def keep(client: docker.DockerClient, ops: Mapping[str, Any]) -> None:
     }
     volume = client.volumes.create(name=_volume(deployment), labels=labels)
     try:
-        url = f"http://{_source(deployment)}:{artifacts.PORT}" if _ours(old) else ""
+        url = f"http://{_source(deployment)}:{store_server.PORT}" if _ours(old) else ""
         job = server_job.like_server(
-            client, ops, "artifacts", [*artifacts.COMMAND, "keep", _KEPT, _STORE_FILES, url]
+            client, ops, "artifacts", [*ARTIFACTS, "keep", _KEPT, _STORE_FILES, url]
         )
         job.volumes[volume.name] = _KEPT
         if "files" in old:
@@ -87,9 +88,7 @@ def copy(client: docker.DockerClient, ops: Mapping[str, Any], progress: Progress
     """
     old = kept(client, ops["deployment"]) or {}
     with _source_running(client, ops, old):
-        job = server_job.like_server(
-            client, ops, "artifacts", [*artifacts.COMMAND, "migrate", _KEPT]
-        )
+        job = server_job.like_server(client, ops, "artifacts", [*ARTIFACTS, "migrate", _KEPT])
         job.volumes[_volume(ops["deployment"])] = _KEPT
         if old["store"] == "folder":
             job.volumes[old["volume"]] = f"{_SOURCE_FOLDER}:ro"
@@ -111,7 +110,7 @@ def rewrite(client: docker.DockerClient, ops: Mapping[str, Any], old: Mapping[st
     job = server_job.like_server(client, ops, "artifacts", [])
     direct = job.environment["ARTIFACTS_MODE"] == "direct"
     new = job.environment["ARTIFACTS_URI"] if direct else PROXIED_ROOT
-    job.command.extend([*artifacts.COMMAND, "rewrite", old["uri"], new])
+    job.command.extend([*ARTIFACTS, "rewrite", old["uri"], new])
     engine.run_job(client, job)
 
 
@@ -154,7 +153,7 @@ def _source_running(
             _volume(ops["deployment"]): f"{FILES_PATH}:ro",
         },
         network=ops["network"],
-        user=f"{artifacts.UID}:{artifacts.UID}",
+        user=f"{UID}:{UID}",
         labels=naming.labels(ops["deployment"], "artifacts"),
     )
     with engine.running(client, job):

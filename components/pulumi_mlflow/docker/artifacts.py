@@ -9,8 +9,9 @@ import pulumi_docker as docker
 
 from .. import endpoints
 from ..contracts import ArtifactEndpoint
-from ..core import server_image, store_server, stores, uris, urls
-from ..core.store_server import store_environment, store_program
+from ..core import stores, uris, urls
+from ..core.server_image import ARTIFACTS, UID
+from ..core.store_server import CONSOLE_PORT, PORT, REGION, store_environment, store_program
 from ..generated import GeneratedSecret
 from ..guard import DataGuard
 from . import container
@@ -18,19 +19,12 @@ from .files import FILES_PATH
 from .job import DockerJob
 from .network import place
 
-PORT = store_server.PORT
-UID = server_image.UID
-REGION = store_server.REGION
-
 FOLDER = "/artifacts"
 """Where the server finds its folder; the image has it, and the server's user owns it there, so in the volume too."""
 
 NFS_FOLDER = "/artifacts-nfs"
 """Where the server finds an NFS export. Not a folder of the image, or the engine would try to give its owner to the
 export, which a server with root_squash refuses."""
-
-COMMAND = server_image.ARTIFACTS
-"""The program of the server's image that makes, proves and copies stores."""
 
 _PROVE_SECONDS = 30
 """How long a store that is up already may take to answer."""
@@ -151,7 +145,7 @@ class DockerArtifactStore(container.DockerComponent):
             {
                 "name": self._physical("bucket"),
                 "image": args["job_image"],
-                "command": [*COMMAND, "bucket"],
+                "command": [*ARTIFACTS, "bucket"],
                 "environment": {
                     **store_environment(uri, endpoint_url, REGION),
                     "ENCRYPTION": encryption,
@@ -170,7 +164,7 @@ class DockerArtifactStore(container.DockerComponent):
                 {
                     "name": self._physical("shared-url"),
                     "image": args["job_image"],
-                    "command": [*COMMAND, "prove"],
+                    "command": [*ARTIFACTS, "prove"],
                     "environment": {
                         **store_environment(uri, public_url, REGION),
                         "URL_KEY": "mlflow:artifacts.public_url",
@@ -228,7 +222,7 @@ class DockerArtifactStore(container.DockerComponent):
         if store == "minio" and console_port:
             ports.append(
                 docker.ContainerPortArgs(
-                    internal=store_server.CONSOLE_PORT, external=console_port, ip="127.0.0.1"
+                    internal=CONSOLE_PORT, external=console_port, ip="127.0.0.1"
                 )
             )
         return ports
@@ -297,7 +291,7 @@ class DockerArtifactFolder(container.DockerComponent):
             {
                 "name": self._physical("folder-check"),
                 "image": args["image"],
-                "command": [*COMMAND, "prove"],
+                "command": [*ARTIFACTS, "prove"],
                 "environment": store_environment(folder),
                 "volumes": volume.name.apply(lambda held: {held: folder}),
                 "labels": self._labels(),
@@ -407,7 +401,7 @@ class DockerExistingArtifacts(container.DockerComponent):
             {
                 "name": self._physical("store-check"),
                 "image": args["image"],
-                "command": [*COMMAND, "prove"],
+                "command": [*ARTIFACTS, "prove"],
                 "environment": environment,
                 "volumes": files.volume.apply(lambda held: {held: f"{FILES_PATH}:ro"}),
                 "network": args["network"],

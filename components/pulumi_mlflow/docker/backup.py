@@ -8,8 +8,8 @@ import docker
 
 from ..contracts import Engine
 from ..core import naming
+from ..core.server_image import ARTIFACTS
 from . import engine, server_job
-from .artifacts import COMMAND
 from .files import FILES_PATH
 
 DATABASE_FILE = "database.pgdump"
@@ -93,7 +93,7 @@ def dump(ops: Mapping[str, Any], folder: Path, progress: Callable[[str], None]) 
     progress("artifacts: copying every object")
     target = folder / ARTIFACTS_FOLDER
     target.mkdir()
-    job = server_job.like_server(client, ops, "artifacts", [*COMMAND, "dump", _ARTIFACTS_PATH])
+    job = server_job.like_server(client, ops, "artifacts", [*ARTIFACTS, "dump", _ARTIFACTS_PATH])
     progress(f"artifacts: {engine.run_job_to_folder(client, job, _ARTIFACTS_PATH, target).strip()}")
 
 
@@ -128,7 +128,7 @@ def _restore(
     progress: Callable[[str], None],
 ) -> None:
     progress("artifacts: copying every object")
-    job = server_job.like_server(client, ops, "artifacts", [*COMMAND, "restore", _ARTIFACTS_PATH])
+    job = server_job.like_server(client, ops, "artifacts", [*ARTIFACTS, "restore", _ARTIFACTS_PATH])
     source = folder / ARTIFACTS_FOLDER
     done = engine.run_job_from_folder(client, job, _ARTIFACTS_PATH, source)
     progress(f"artifacts: {done.strip()}")

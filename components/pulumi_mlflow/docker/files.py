@@ -68,10 +68,9 @@ class _Provider(ResourceProvider):
 
     def delete(self, id_: str, _props: dict[str, Any]) -> None:
         try:
-            volume = engine.connect().volumes.get(id_)
+            engine.connect().volumes.get(id_).remove()
         except NotFound:
             return
-        volume.remove()
 
 
 class DockerFiles(Resource, module="pulumi-mlflow", name="DockerFiles"):

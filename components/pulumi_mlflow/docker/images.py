@@ -21,32 +21,11 @@ from ..recipes import (
     OFFICIAL,
     PROGRAMS,
     ImageSource,
-    MissingIngredientError,
     assemble,
     cache_folder,
-    context_files,
     image_name,
-    missing_ingredients,
 )
 from . import engine
-
-__all__ = [
-    "BUILT_DATABASES",
-    "EXTRAS",
-    "OFFICIAL",
-    "OFFICIAL_DATABASES",
-    "PROGRAMS",
-    "STORES",
-    "DockerImageBuild",
-    "DockerImages",
-    "DockerImagesArgs",
-    "ImageSource",
-    "MissingIngredientError",
-    "cache_folder",
-    "context_files",
-    "image_name",
-    "missing_ingredients",
-]
 
 OFFICIAL_DATABASES = {
     "postgresql": {

@@ -5,12 +5,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pulumi_mlflow.core.plan import SECRET_SIGNATURE, SIGNATURE
+
 GENERATED_SECRET = "pulumi-python:dynamic/pulumi-mlflow:GeneratedSecret"  # noqa: S105, a type
 """Type token of `pulumi_mlflow.generated.GeneratedSecret`."""
-
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105, Pulumi's mark of a secret, not one
-# Both from pulumi/sdk/v3/go/common/resource/sig: how state marks a value as secret.
 
 
 class Protected(NamedTuple):
@@ -96,7 +94,7 @@ def with_secrets(state: Mapping[str, Any], values: Mapping[str, str]) -> dict[st
         name = logical_name(resource)
         if resource["type"] == GENERATED_SECRET and name in values:
             resource["outputs"]["value"] = {
-                _SIGNATURE: _SECRET,
+                SIGNATURE: SECRET_SIGNATURE,
                 "plaintext": json.dumps(values[name]),
             }
     return changed

@@ -12,7 +12,7 @@ _BATCH = 1000
 """The most that MLflow takes in one `log_batch`."""
 
 CLIENTS = 8
-_WRITES = 25
+WRITES = 25
 """Of each client, in each of three ways."""
 
 
@@ -135,25 +135,23 @@ def loses_no_write(server: Server) -> str:
 
     def write(number: int) -> None:
         together.wait(60)
-        for step in range(_WRITES):
+        for step in range(WRITES):
             client.log_metric(shared, f"of-{number}", step, step=step)
-            client.log_metric(
-                shared, "of-all", number * _WRITES + step, step=number * _WRITES + step
-            )
+            client.log_metric(shared, "of-all", number * WRITES + step, step=number * WRITES + step)
             client.log_param(own[number], f"p{step}", f"{number}-{step}")
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(write, range(CLIENTS)))
     for number in range(CLIENTS):
         steps = sorted(m.step for m in client.get_metric_history(shared, f"of-{number}"))
-        if steps != list(range(_WRITES)):
-            raise CheckError(f"client {number}: {_WRITES} values logged, {len(steps)} found")
+        if steps != list(range(WRITES)):
+            raise CheckError(f"client {number}: {WRITES} values logged, {len(steps)} found")
         params = client.get_run(own[number]).data.params
-        if params != {f"p{step}": f"{number}-{step}" for step in range(_WRITES)}:
-            raise CheckError(f"client {number}: {_WRITES} parameters logged, {len(params)} found")
+        if params != {f"p{step}": f"{number}-{step}" for step in range(WRITES)}:
+            raise CheckError(f"client {number}: {WRITES} parameters logged, {len(params)} found")
     everything = sorted(m.value for m in client.get_metric_history(shared, "of-all"))
-    if everything != [float(value) for value in range(CLIENTS * _WRITES)]:
-        raise CheckError(f"{CLIENTS * _WRITES} values in one metric, {len(everything)} found")
+    if everything != [float(value) for value in range(CLIENTS * WRITES)]:
+        raise CheckError(f"{CLIENTS * WRITES} values in one metric, {len(everything)} found")
     for run_id in (shared, *own):
         client.set_terminated(run_id)
-    return f"{CLIENTS} clients, {3 * CLIENTS * _WRITES} writes"
+    return f"{CLIENTS} clients, {3 * CLIENTS * WRITES} writes"
