@@ -214,6 +214,7 @@ def serve(
     pulumi.export("namespace", namespace.namespace)
     # What an IAM role trusts, or a workload identity names.
     pulumi.export("service_account", server.service_account)
+    parts.export_store(settings, needs.artifacts)
     parts.export_logins(settings, server, door)
     pulumi.export(
         "ops",

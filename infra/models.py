@@ -481,6 +481,14 @@ class Artifacts(Section):
         examples=[256],
         json_schema_extra=only(*CONTAINERS),
     )
+    vpc_only: Flag = Field(
+        True,
+        description="Whether objects of the bucket that is made are reached through the VPC's endpoint alone. Clients "
+        "that use it themselves (`mode: direct`, `multipart`) need `false`: then whoever has a login or a signed URL "
+        "reaches them, from `aws.clients` where these are given.",
+        examples=[True],
+        json_schema_extra=only(*AWS),
+    )
     access_logs: Flag = Field(
         True,
         description="Whether each request to the bucket that is made is logged, in a bucket of its own.",
@@ -526,16 +534,17 @@ class Artifacts(Section):
     mode: ArtifactMode = Field(
         ArtifactMode.PROXIED,
         description="`proxied`: clients know the server alone. `direct`: clients read and write the store "
-        "themselves, with its keys.",
+        "themselves, with its keys; in a cloud where it has none, with an identity of their own.",
         examples=["proxied"],
-        json_schema_extra=only(*DOCKER),
+        json_schema_extra=only(*SERVERS),
     )
     multipart: Flag = Field(
         False,
         description="Whether the server hands out presigned URLs for large files, so that their bytes pass it by. "
-        "Server and clients must reach the store under one URL, `artifacts.public_url`.",
+        "Server and clients must reach the store under one URL: in Docker `artifacts.public_url`, in a cloud that of "
+        "the bucket.",
         examples=[False],
-        json_schema_extra=only(*DOCKER),
+        json_schema_extra=only(*SERVERS),
     )
     port: Port = Field(
         9000,

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import pulumi
 from pydantic import SecretStr
 
-from models import Settings
+from models import ArtifactMode, Settings
 from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
 from pulumi_mlflow.core import uris
 from pulumi_mlflow.existing import existing_artifacts, existing_database
@@ -91,6 +91,8 @@ def server_args(settings: Settings) -> dict[str, Any]:
     """Arguments that a tracking server takes in every runtime."""
     tracking, database, auth = settings.tracking, settings.database, settings.access.auth
     return {
+        "artifact_mode": settings.artifacts.mode.value,
+        "multipart": settings.artifacts.multipart,
         "workers": tracking.workers,
         "pool_size": database.pool_size,
         "max_overflow": database.max_overflow,
@@ -119,6 +121,7 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "users": access.users,
         "hosts": access.hosts,
         "cache": access.cache,
+        "multipart": settings.artifacts.multipart,
     }
 
 
@@ -138,6 +141,28 @@ def provider(settings: Settings) -> dict[str, Any] | None:
         "email_domains": oidc.email_domains,
         **given(ca=text(oidc.ca_file)),
     }
+
+
+def export_store(settings: Settings, endpoint: ArtifactEndpoint) -> None:
+    """Export what a client needs that uses the store itself; keys only where the store has any."""
+    if settings.artifacts.mode is not ArtifactMode.DIRECT:
+        return
+    wanted = {
+        "uri": "uri",
+        "endpoint_url": "public_endpoint_url",
+        "region": "region",
+        "access_key": "access_key",
+        "secret_key": "secret_key",
+    }
+    known: dict[str, Any] = dict(endpoint)
+    pulumi.export(
+        "store",
+        {
+            name: pulumi.Output.secret(known[key]) if key.endswith("_key") else known[key]
+            for name, key in wanted.items()
+            if key in known
+        },
+    )
 
 
 def export_logins(settings: Settings, server: Server, door: Door) -> None:

@@ -146,6 +146,10 @@ class Rule(StrEnum):
         "multipart-url",
         "Presigned URLs work only if server and clients reach the store under one URL.",
     )
+    CLIENTS_STORE = (
+        "clients-store",
+        "Clients are to use a store themselves that only the VPC or the cluster reaches.",
+    )
     PUBLIC_URL_UNUSED = "public-url-unused", "The store is not published, or has its own URL."
     PUBLIC_URL_PORT = (
         "public-url-port",

@@ -1,6 +1,7 @@
 """Components of AWS under mocks: what was registered, with parents, protection and dependencies; and a policy matcher."""
 
 import fnmatch
+import ipaddress
 import json
 from dataclasses import dataclass
 
@@ -273,6 +274,10 @@ def _condition(operator, given, wanted):
     negated = "Not" in operator
     if given is None:
         return negated
+    if operator.endswith("IpAddress"):
+        address = ipaddress.ip_address(given)
+        found = any(address in ipaddress.ip_network(value) for value in values)
+        return found != negated
     like = operator in ("StringLike", "ArnLike", "ArnEquals", "ArnNotEquals", "ArnNotLike")
     found = any(fnmatch.fnmatchcase(given, v) if like else given == v for v in values)
     return found != negated

@@ -75,6 +75,26 @@ def test_without_an_endpoint_objects_are_reached_from_anywhere_by_tls():
     assert policy.decide("s3:GetObject", OBJECT, aws_securetransport="false") == "deny"
 
 
+@pytest.mark.parametrize(
+    ("context", "decision"),
+    [
+        ({"aws_sourceip": "203.0.113.7"}, "none"),
+        ({"aws_sourceip": "198.51.100.7"}, "deny"),
+        ({"aws_sourcevpce": "vpce-1"}, "none"),
+        ({"aws_sourcevpce": "vpce-2"}, "deny"),
+        ({"aws_sourceip": "52.0.0.1", "aws_principalarn": ROLE}, "none"),
+    ],
+    ids=["client", "somebody else", "endpoint", "foreign endpoint", "replication"],
+)
+def test_clients_reach_objects_from_their_own_addresses(context, decision):
+    policy = Policy(
+        iam.bucket_policy(
+            "b", REGION, vpc_endpoint="vpce-1", clients=["203.0.113.0/24"], exempt_roles=[ROLE]
+        )
+    )
+    assert policy.decide("s3:GetObject", OBJECT, **TLS, **context) == decision
+
+
 task = Policy(iam.document(iam.artifact_access("b", "runs", REGION, KEY)))
 VIA = {"kms_viaservice": f"s3.{REGION}.amazonaws.com"}
 

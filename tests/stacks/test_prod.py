@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.components import aws_support
 from tests.stacks import cloud
 
 GOLDEN = Path(__file__).with_name("golden_prod.txt")
@@ -257,6 +258,53 @@ def test_servers_in_a_cluster_come_after_the_migration_and_what_lets_them_in(nam
         "cluster-access-database-in",
     } & set(stack.seen)
     assert made <= before
+
+
+SIGNED = {
+    "artifacts": {"vpc_only": False, "multipart": True},
+    "aws": {"clients": ["203.0.113.0/24"]},
+}
+EXISTING = {"artifacts": {"multipart": True}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        (cloud.merged(cloud.AWS, SIGNED), "proxy-files-version"),
+        (cloud.merged(cloud.AWS_CLUSTER, cloud.EXISTING_BUCKET, EXISTING), "proxy-files"),
+        (cloud.merged(cloud.KUBERNETES, EXISTING), "proxy-files"),
+    ],
+    ids=COMPUTES,
+)
+def test_large_files_pass_the_server_by_where_the_offer_of_signed_urls_stands(tree, name):
+    """nginx takes MLflow's offer back unless clients reach the bucket."""
+    refusal = '"multipart_uploads_enabled":false'
+    usual = cloud.merged(tree, {"artifacts": {"multipart": None}})
+
+    assert refusal in json.dumps(cloud.Composed(cloud.loaded(usual))[name]).replace("\\", "")
+    assert refusal not in json.dumps(cloud.Composed(cloud.loaded(tree))[name]).replace("\\", "")
+
+
+def test_who_is_let_in_at_the_door_reaches_the_bucket_by_signed_urls():
+    stack = cloud.Composed(cloud.loaded(cloud.merged(cloud.AWS, SIGNED)))
+    policy = aws_support.Policy(stack["artifacts-policy"]["policy"])
+    what = ("s3:GetObject", "arn:aws:s3:::artifacts-of-corp/x", "*")
+
+    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="203.0.113.7") == "none"
+    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="192.0.2.7") == "deny"
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_direct_clients_are_told_of_the_bucket_and_of_keys_where_there_are_any(keys):
+    tree = cloud.merged(cloud.KUBERNETES, {"artifacts": {"mode": "direct"}})
+    if keys:
+        typed = cloud.secret("artifacts_access_key") | cloud.secret("artifacts_secret_key")
+        tree = cloud.merged(tree, typed, {"kubernetes": {"identity": None}})
+    found, is_secret = cloud.Composed(cloud.loaded(tree)).exports["store"]
+
+    held = {"access_key", "secret_key"} if keys else set()
+    assert {*found} == {"uri", "region", *held}
+    assert is_secret is keys
 
 
 STATEFUL = (
