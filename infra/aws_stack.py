@@ -205,9 +205,7 @@ def _images(settings: Settings, wanted: Aws, opts: pulumi.ResourceOptions) -> di
                 "region": wanted.region,
                 "kind": kind,
                 "source": recipes.ImageSource(settings.images.value).value,
-                "extras": [extra.value for extra in settings.tracking.extras]
-                if key == "server"
-                else [],
+                "extras": parts.extras(settings) if key == "server" else [],
                 "existing": getattr(settings.registry, key) if settings.registry else None,
             },
             opts,

@@ -233,6 +233,8 @@ class Rule(StrEnum):
     IMAGE_UNUSED = "image-unused", "An image is given that nothing runs."
     IDENTITY = "identity", "A bucket without keys needs one identity of the pods."
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
+    SCHEDULE = "schedule", "A schedule is no five fields of cron."
+    REDIS_URL = "redis-url", "The queue of jobs is no URL of a Redis."
     LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 
 

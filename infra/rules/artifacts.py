@@ -83,15 +83,21 @@ def _existing(settings: Settings) -> Iterator[Problem]:
             Put(("artifacts", "bucket"), "team-mlflow"),
         )
     if artifacts.existing is not None:
-        yield from _reachable(settings, artifacts.existing.endpoint_url)
+        yield from _reachable(settings, path, artifacts.existing.endpoint_url)
 
 
-def _reachable(settings: Settings, url: str | None) -> Iterator[Problem]:
+def _dump(settings: Settings) -> Iterator[Problem]:
+    dump = settings.backup.dump if settings.backup else None
+    if dump is not None:
+        yield from _reachable(settings, ("backup", "dump"), dump.endpoint_url)
+
+
+def _reachable(settings: Settings, section: Path, url: str | None) -> Iterator[Problem]:
     host = urls.host_of(url) if url else ""
     cloud = settings.runtime in CLOUD
     if not url or not (urls.is_loopback(host) or (cloud and host == HOST_OF_CONTAINERS)):
         return
-    path: Path = ("artifacts", "existing", "endpoint_url")
+    path: Path = (*section, "endpoint_url")
     if cloud:
         yield Problem(
             Rule.EXISTING_LOOPBACK,
@@ -332,6 +338,7 @@ def _abilities(settings: Settings) -> Iterator[Problem]:
 
 CHECKS = (
     _existing,
+    _dump,
     _made,
     _named,
     _memory,

@@ -139,6 +139,9 @@ SECRETS = (
     "artifacts_access_key",
     "artifacts_secret_key",
     "oidc_client_secret",
+    "jobs_redis_url",
+    "dump_access_key",
+    "dump_secret_key",
 )
 
 

@@ -271,6 +271,13 @@ VERIFIED_THERE = {
         }
     },
 }
+DUMPED = {"backup": {"dump": {"bucket": "dumps-of-corp", "role_arn": f"{ROLE}/dumps"}}}
+DUMPED_BY_KEYS = {
+    "backup": {"dump": {"bucket": "dumps-of-corp"}},
+    "dump_access_key": "typed-access",
+    "dump_secret_key": "typed-secret",
+}
+JOBS = {"tracking": {"jobs": {}}, "jobs_redis_url": "rediss://:typed@redis.corp.example"}
 KEYS = {
     "artifacts": {"existing": {"endpoint_url": "https://s3.corp.example"}},
     "artifacts_access_key": "typed-access",
@@ -404,6 +411,20 @@ CLOUD_CHANGES = {
     "backup.immutable_after_days": CloudChange(7),
     "backup.test_types": CloudChange(["S3"]),
     "backup.gc_days": CloudChange(30, K),
+    "backup.dump.bucket": CloudChange("other-dumps", K, DUMPED),
+    "backup.dump.prefix": CloudChange("other", K, DUMPED),
+    "backup.dump.region": CloudChange("eu-north-1", K, DUMPED),
+    "backup.dump.role_arn": CloudChange(f"{ROLE}/other", K, DUMPED),
+    "backup.dump.schedule": CloudChange("30 1 * * *", K, DUMPED),
+    "backup.dump.scratch_mb": CloudChange(20480, K, DUMPED),
+    "backup.dump.endpoint_url": CloudChange("https://other.corp.example", K, DUMPED_BY_KEYS),
+    "backup.dump.ca_file": CloudChange("HERE/one.crt", K, DUMPED_BY_KEYS),
+    "dump_access_key": CloudChange("typed-other", K, DUMPED_BY_KEYS),
+    "dump_secret_key": CloudChange("typed-other", K, DUMPED_BY_KEYS),
+    "tracking.jobs.memory_mb": CloudChange(4096, K, JOBS),
+    "tracking.jobs.cpus": CloudChange(4, K, JOBS),
+    "jobs_redis_url": CloudChange("rediss://:typed@other.corp.example:6380", K, JOBS),
+    "database.instances": CloudChange(3, K),
     # What the other runtimes have too.
     "images": CloudChange("build", AWS, {"images": "registry"}),
     "tracking.workers": CloudChange(1),
