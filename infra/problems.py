@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
-_SECRET_KEY = re.compile(r"pass|secret|token|key|cred|salt|kek|private|dsn", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"pass|secret|token|key|cred|salt|kek|private|dsn|redis", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/]*@")
 
 
