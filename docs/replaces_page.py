@@ -82,6 +82,7 @@ SETTINGS: Final = (
     Setting("AwsDatabase, Aurora", "replica, multi_az", {**_AURORA, "multi_az": False}, {**_AURORA, "replica": True}),
     Setting("AwsDatabase, Aurora", "iam_auth", _AURORA, {**_AURORA, "iam_auth": True}),
     Setting("AwsArtifactStore", "vpc_only", {}, {"vpc_only": False}),
+    Setting("AwsArtifactStore", "clients", {"vpc_only": False}, {"vpc_only": False, "clients": ["203.0.113.0/24"]}),
     Setting("AwsArtifactStore", "expire_multipart_days", {}, {"expire_multipart_days": 3}),
     Setting("AwsArtifactStore", "keep_deleted_days", {}, {"keep_deleted_days": 90}),
     Setting("AwsArtifactStore", "tiering_days", {}, {"tiering_days": 30}),

@@ -59,7 +59,7 @@ def compose(settings: Settings) -> None:
     made = _database(settings, place, opts) if sizes.rds(settings) else None
     bucket = None
     if settings.artifacts.existing is None:
-        bucket = _bucket(settings, place, role, opts)
+        bucket = _bucket(settings, wanted, place, role, opts)
     database = made.endpoint if made else parts.database_there(settings, opts)
     if database is None:
         raise ValueError("database: neither made nor existing")
@@ -169,6 +169,7 @@ def _database(
 
 def _bucket(
     settings: Settings,
+    there: Aws,
     place: AwsNetworkPlace,
     role: AwsBackupRole | None,
     opts: pulumi.ResourceOptions,
@@ -179,6 +180,8 @@ def _bucket(
         {
             "bucket": wanted.bucket,
             "network": place,
+            "vpc_only": wanted.vpc_only,
+            "clients": there.clients,
             "expire_multipart_days": wanted.expire_multipart_days or 7,
             "keep_deleted_days": wanted.keep_deleted_days,
             "tiering_days": wanted.tiering_days,
@@ -202,9 +205,7 @@ def _images(settings: Settings, wanted: Aws, opts: pulumi.ResourceOptions) -> di
                 "region": wanted.region,
                 "kind": kind,
                 "source": recipes.ImageSource(settings.images.value).value,
-                "extras": [extra.value for extra in settings.tracking.extras]
-                if key == "server"
-                else [],
+                "extras": parts.extras(settings) if key == "server" else [],
                 "existing": getattr(settings.registry, key) if settings.registry else None,
             },
             opts,
@@ -251,6 +252,7 @@ def _fargate(
     pulumi.export("tracking_uri", door.endpoint["public_url"])
     # Whoever keeps the records of the hosts points them here.
     pulumi.export("address", door.address)
+    parts.export_store(settings, data.artifacts)
     parts.export_logins(settings, server, door)
     pulumi.export(
         "ops",

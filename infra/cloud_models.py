@@ -11,6 +11,7 @@ from values import (
     Bucket,
     CertificateArn,
     Email,
+    EndpointUrl,
     Flag,
     HostedZone,
     Image,
@@ -20,6 +21,7 @@ from values import (
     Prefix,
     Region,
     RoleArn,
+    Schedule,
     StackName,
     Text,
     UserPool,
@@ -561,6 +563,87 @@ class Archive(Section):
     )
 
 
+class Jobs(Section):
+    """One server beside the others that runs MLflow's jobs: evaluations, and scorers on a schedule."""
+
+    memory_mb: Whole | None = Field(
+        None,
+        ge=1536,
+        le=1_048_576,
+        description="Its memory limit, in MiB; for idle job processes and small jobs (1664) unless given.",
+        examples=[4096],
+        json_schema_extra=only(*CLOUD),
+    )
+    cpus: Number = Field(
+        2,
+        ge=0.1,
+        le=256,
+        description="Its CPU limit, in cores.",
+        examples=[4],
+        json_schema_extra=only(*CLOUD),
+    )
+
+
+class Dump(Section):
+    """Copies of every row of the database, each to a folder of its time in a bucket outside of the cluster.
+
+    What is old is for the bucket's lifecycle rules to delete.
+    """
+
+    bucket: Bucket = Field(
+        description="Bucket that is there.",
+        examples=["team-mlflow-dumps"],
+        json_schema_extra=only(*CLOUD),
+    )
+    prefix: Prefix = Field(
+        "",
+        description="Path in the bucket below which everything is kept.",
+        examples=["production"],
+        json_schema_extra=only(*CLOUD),
+    )
+    region: Text = Field(
+        "us-east-1",
+        min_length=1,
+        description="Region that requests are signed for.",
+        examples=["eu-central-1"],
+        json_schema_extra=only(*CLOUD),
+    )
+    endpoint_url: EndpointUrl | None = Field(
+        None,
+        description="URL of an S3-compatible store; AWS's own S3 unless given.",
+        examples=["https://s3.example.com"],
+        json_schema_extra=only(*CLOUD),
+    )
+    ca_file: Text | None = Field(
+        None,
+        min_length=1,
+        description="File with the certificate of the authority that signed the store's; relative to the project.",
+        examples=["store-ca.pem"],
+        json_schema_extra=only(*CLOUD),
+    )
+    role_arn: RoleArn | None = Field(
+        None,
+        description="IAM role that the copying pod's service account takes on (IRSA) to write there; the secrets "
+        "`mlflow:dump_access_key` and `mlflow:dump_secret_key` unless given.",
+        examples=["arn:aws:iam::111122223333:role/mlflow-dumps"],
+        json_schema_extra=only(*CLOUD),
+    )
+    schedule: Schedule = Field(
+        "0 3 * * *",
+        description="When a copy is made, as five fields of cron, in UTC.",
+        examples=["0 3 * * *"],
+        json_schema_extra=only(*CLOUD),
+    )
+    scratch_mb: Whole = Field(
+        10240,
+        ge=64,
+        le=10_485_760,
+        description="Disk for a copy on its way, in MiB.",
+        examples=[20480],
+        json_schema_extra=only(*CLOUD),
+    )
+
+
 class Backup(Section):
     """Copies of what the stack has made."""
 
@@ -598,5 +681,11 @@ class Backup(Section):
         le=36500,
         description="Days after which what users deleted is deleted for good; never unless given.",
         examples=[30],
+        json_schema_extra=only(*CLOUD),
+    )
+    dump: Dump | None = Field(
+        None,
+        description="Copies of the database's rows by schedule, with servers in a cluster; none unless given. They go "
+        "into a database of any engine.",
         json_schema_extra=only(*CLOUD),
     )

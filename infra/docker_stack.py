@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 import parts
-from models import ArtifactMode, FrontTls, Settings, Store
+from models import FrontTls, Settings, Store
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint, Engine
 from pulumi_mlflow.core import stores, urls
@@ -46,8 +46,7 @@ def compose(settings: Settings) -> None:
     proxy = _proxy(settings, images, network, server)
     pulumi.export("tracking_uri", proxy.endpoint["public_url"])
     parts.export_logins(settings, server, proxy)
-    if settings.artifacts.mode is ArtifactMode.DIRECT:
-        pulumi.export("store", _clients_store(artifacts.endpoint))
+    parts.export_store(settings, artifacts.endpoint)
     if settings.access.tls is FrontTls.SELF_SIGNED:
         pulumi.export("ca", proxy.ca)
     pulumi.export(
@@ -201,8 +200,6 @@ def _server(
         "database": pooled,
         "migration_database": database,
         "artifacts": artifacts,
-        "artifact_mode": store.mode.value,
-        "multipart": store.multipart,
         "scratch_mb": tracking.scratch_mb
         or stores.scratch_mb(store.store.value, store.mode.value, multipart=store.multipart),
         "allowed_hosts": [
@@ -229,7 +226,6 @@ def _proxy(
         "port": access.port,
         "public_url": access.public_url,
         "rate_limit": access.rate_limit,
-        "multipart": settings.artifacts.multipart,
     }
     if network.shared is not None:
         args["shared_network"] = network.shared
@@ -244,20 +240,3 @@ def _proxy(
     if provider is not None:
         args |= {"oidc_image": images.oidc, "oidc": provider}
     return DockerAuthProxy("proxy", args)
-
-
-def _clients_store(endpoint: ArtifactEndpoint) -> dict[str, Any]:
-    """What a client needs that uses the store itself."""
-    wanted = {
-        "uri": "uri",
-        "endpoint_url": "public_endpoint_url",
-        "region": "region",
-        "access_key": "access_key",
-        "secret_key": "secret_key",
-    }
-    known: dict[str, Any] = dict(endpoint)
-    return {
-        name: pulumi.Output.secret(known[key]) if key.endswith("_key") else known[key]
-        for name, key in wanted.items()
-        if key in known
-    }

@@ -8,11 +8,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 import parts
-from cloud_models import Archive, Gateway, Ingress
+from cloud_models import Archive, Gateway, Ingress, Jobs
 from models import Settings, Store
 from pulumi_mlflow import recipes
 from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, DatabaseEndpoint
+from pulumi_mlflow.core import urls
 from pulumi_mlflow.kubernetes.artifacts import KubernetesArtifactStore
 from pulumi_mlflow.kubernetes.backup import KubernetesBackup
 from pulumi_mlflow.kubernetes.database import KubernetesArchiveArgs, KubernetesDatabase
@@ -135,6 +136,7 @@ def _database(
             "username": wanted.username,
             "max_connections": wanted.max_connections,
             "memory_mb": wanted.memory_mb,
+            "instances": wanted.instances,
             "storage_gb": wanted.storage_gb or 0,
             "storage_class": wanted.storage_class,
             "archive": _archive(wanted.archive),
@@ -196,16 +198,22 @@ def serve(
     server = _server(settings, namespace, needs, opts)
     door = _door(settings, namespace, server, needs.images, opts)
     _watch(settings, namespace, server, needs, opts)
-    if settings.backup and settings.backup.gc_days:
+    wanted, destination = settings.backup, parts.dump_there(settings)
+    if wanted and (wanted.gc_days or destination):
         args: Any = {
             "namespace": namespace.namespace,
             "image": needs.images["server"],
             "pull_secrets": _pull_secrets(settings),
             "database": needs.database,
             "tracking": server.endpoint,
-            "gc_days": settings.backup.gc_days,
+            "gc_days": wanted.gc_days,
+            "destination": destination,
             "also_in": needs.also_in,
         }
+        if wanted.dump:
+            args["role_arn"] = wanted.dump.role_arn
+            args["schedule"] = wanted.dump.schedule
+            args["scratch_mb"] = wanted.dump.scratch_mb
         if settings.access.auth.by_server:
             args["admin_password"] = server.admin_password
         KubernetesBackup("upkeep", args, opts)
@@ -213,6 +221,7 @@ def serve(
     pulumi.export("namespace", namespace.namespace)
     # What an IAM role trusts, or a workload identity names.
     pulumi.export("service_account", server.service_account)
+    parts.export_store(settings, needs.artifacts)
     parts.export_logins(settings, server, door)
     pulumi.export(
         "ops",
@@ -249,7 +258,18 @@ def _server(
     }
     if most > replicas:
         args["autoscaling"] = {"min_replicas": replicas, "max_replicas": most}
+    if tracking.jobs is not None:
+        args["jobs"] = _jobs(settings, tracking.jobs)
     return KubernetesTrackingServer("tracking", args, opts)
+
+
+def _jobs(settings: Settings, wanted: Jobs) -> dict[str, Any]:
+    """What the server that runs jobs is given."""
+    args: dict[str, Any] = {"cpus": wanted.cpus, **parts.given(memory_mb=wanted.memory_mb)}
+    if settings.jobs_redis_url is not None:
+        args["redis_url"] = parts.typed(settings.jobs_redis_url)
+        args["redis_port"] = urls.port_of(settings.jobs_redis_url.get_secret_value())
+    return args
 
 
 def _door(
@@ -322,6 +342,7 @@ def _watch(
             "tracking": server.endpoint,
             "metrics_secret": server.metrics_secret,
             "database": needs.cluster or None,
+            "archived": bool(needs.cluster and settings.database.archive),
             "labels": settings.monitoring.labels,
         },
         opts,

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from cloud_models import Archive, Aws, Backup, Kubernetes, Monitoring, Registry, Size
+from cloud_models import Archive, Aws, Backup, Jobs, Kubernetes, Monitoring, Registry, Size
 from pulumi_mlflow.contracts import AuthMode, Engine
 from pulumi_mlflow.core import budgets
 from sections import (
@@ -192,9 +192,16 @@ class Tracking(Section):
     extras: list[Extra] = Field(
         [],
         description="What the server's image has beside the drivers for PostgreSQL, MySQL and S3: those of other "
-        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs.",
+        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs; in "
+        "AWS these two are there where `monitoring.namespace` and `jobs_redis_url` need them.",
         examples=["gcs"],
         json_schema_extra=only(*BUILT),
+    )
+    jobs: Jobs | None = Field(
+        None,
+        description="One server more in the cluster, which alone runs MLflow's jobs; none are run unless given (`{}` "
+        "is enough). Jobs that wait are in its memory, or in the Redis of the secret `mlflow:jobs_redis_url`.",
+        json_schema_extra=only(*CLOUD),
     )
     scratch_mb: Whole | None = Field(
         None,
@@ -291,6 +298,14 @@ class Database(Section):
         "40 together, requests of many clients at once fail. 0 is refused, since MLflow ignores it.",
         examples=[budgets.MAX_OVERFLOW],
         json_schema_extra=only(*SERVERS),
+    )
+    instances: Whole = Field(
+        2,
+        ge=1,
+        le=9,
+        description="Servers of a database in the cluster, of which one takes writes and the others stand by.",
+        examples=[3],
+        json_schema_extra=only(*KUBERNETES),
     )
     pgbouncer: Flag = Field(
         False,
@@ -481,6 +496,14 @@ class Artifacts(Section):
         examples=[256],
         json_schema_extra=only(*CONTAINERS),
     )
+    vpc_only: Flag = Field(
+        True,
+        description="Whether objects of the bucket that is made are reached through the VPC's endpoint alone. Clients "
+        "that use it themselves (`mode: direct`, `multipart`) need `false`: then whoever has a login or a signed URL "
+        "reaches them, from `aws.clients` where these are given.",
+        examples=[True],
+        json_schema_extra=only(*AWS),
+    )
     access_logs: Flag = Field(
         True,
         description="Whether each request to the bucket that is made is logged, in a bucket of its own.",
@@ -526,16 +549,17 @@ class Artifacts(Section):
     mode: ArtifactMode = Field(
         ArtifactMode.PROXIED,
         description="`proxied`: clients know the server alone. `direct`: clients read and write the store "
-        "themselves, with its keys.",
+        "themselves, with its keys; in a cloud where it has none, with an identity of their own.",
         examples=["proxied"],
-        json_schema_extra=only(*DOCKER),
+        json_schema_extra=only(*SERVERS),
     )
     multipart: Flag = Field(
         False,
         description="Whether the server hands out presigned URLs for large files, so that their bytes pass it by. "
-        "Server and clients must reach the store under one URL, `artifacts.public_url`.",
+        "Server and clients must reach the store under one URL: in Docker `artifacts.public_url`, in a cloud that of "
+        "the bucket.",
         examples=[False],
-        json_schema_extra=only(*DOCKER),
+        json_schema_extra=only(*SERVERS),
     )
     port: Port = Field(
         9000,
@@ -849,6 +873,22 @@ class Settings(Section):
         None,
         description="Secret: the client secret of `access.oidc.client_id`.",
         json_schema_extra=only(*SERVERS),
+    )
+    jobs_redis_url: Secret | None = Field(
+        None,
+        description="Secret: URL of the Redis that jobs wait in, `rediss://…`, with `tracking.jobs`. The "
+        "server's image must have the extra `redis`.",
+        json_schema_extra=only(*CLOUD),
+    )
+    dump_access_key: Secret | None = Field(
+        None,
+        description="Secret: access key for `backup.dump`.",
+        json_schema_extra=only(*CLOUD),
+    )
+    dump_secret_key: Secret | None = Field(
+        None,
+        description="Secret: secret key for `backup.dump`.",
+        json_schema_extra=only(*CLOUD),
     )
     aws: Aws | None = Field(
         None, description="The AWS account's part.", json_schema_extra=only(*AWS)

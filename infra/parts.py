@@ -5,10 +5,11 @@ from typing import Any, Protocol
 import pulumi
 from pydantic import SecretStr
 
-from models import Settings
+from models import ArtifactMode, Extra, Settings
+from pulumi_mlflow.component import default_deployment
 from pulumi_mlflow.contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint
-from pulumi_mlflow.core import uris
-from pulumi_mlflow.existing import existing_artifacts, existing_database
+from pulumi_mlflow.core import uris, urls
+from pulumi_mlflow.existing import existing_artifacts, existing_database, reach_of
 from rules.files import read
 from settings import ROOT
 
@@ -87,10 +88,44 @@ def bucket_there(
     )
 
 
+def dump_there(settings: Settings) -> ArtifactEndpoint | None:
+    """Where copies of the database go, or None. No data of the stack's is there, so it may change freely."""
+    dump = settings.backup.dump if settings.backup else None
+    if dump is None:
+        return None
+    url = dump.endpoint_url
+    endpoint = ArtifactEndpoint(
+        component="backup.dump",
+        reach=reach_of(urls.host_of(url) if url else "", default_deployment()),
+        uri=uris.artifact_uri("s3", dump.bucket, dump.prefix),
+        region=dump.region,
+    )
+    if url:
+        endpoint["endpoint_url"] = url
+    if dump.ca_file:
+        endpoint["ca"] = read(ROOT, dump.ca_file)
+    if dump.role_arn is None:
+        endpoint["access_key"] = typed(settings.dump_access_key)
+        endpoint["secret_key"] = typed(settings.dump_secret_key)
+    return endpoint
+
+
+def extras(settings: Settings) -> list[str]:
+    """What the server's image must have beside its drivers: what was asked for, and what other settings need."""
+    wanted = {extra.value for extra in settings.tracking.extras}
+    if settings.jobs_redis_url is not None:
+        wanted.add(Extra.REDIS.value)
+    if settings.monitoring and settings.monitoring.namespace:
+        wanted.add(Extra.METRICS.value)
+    return sorted(wanted)
+
+
 def server_args(settings: Settings) -> dict[str, Any]:
     """Arguments that a tracking server takes in every runtime."""
     tracking, database, auth = settings.tracking, settings.database, settings.access.auth
     return {
+        "artifact_mode": settings.artifacts.mode.value,
+        "multipart": settings.artifacts.multipart,
         "workers": tracking.workers,
         "pool_size": database.pool_size,
         "max_overflow": database.max_overflow,
@@ -119,6 +154,7 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "users": access.users,
         "hosts": access.hosts,
         "cache": access.cache,
+        "multipart": settings.artifacts.multipart,
     }
 
 
@@ -138,6 +174,28 @@ def provider(settings: Settings) -> dict[str, Any] | None:
         "email_domains": oidc.email_domains,
         **given(ca=text(oidc.ca_file)),
     }
+
+
+def export_store(settings: Settings, endpoint: ArtifactEndpoint) -> None:
+    """Export what a client needs that uses the store itself; keys only where the store has any."""
+    if settings.artifacts.mode is not ArtifactMode.DIRECT:
+        return
+    wanted = {
+        "uri": "uri",
+        "endpoint_url": "public_endpoint_url",
+        "region": "region",
+        "access_key": "access_key",
+        "secret_key": "secret_key",
+    }
+    known: dict[str, Any] = dict(endpoint)
+    pulumi.export(
+        "store",
+        {
+            name: pulumi.Output.secret(known[key]) if key.endswith("_key") else known[key]
+            for name, key in wanted.items()
+            if key in known
+        },
+    )
 
 
 def export_logins(settings: Settings, server: Server, door: Door) -> None:

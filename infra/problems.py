@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
-_SECRET_KEY = re.compile(r"pass|secret|token|key|cred|salt|kek|private|dsn", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"pass|secret|token|key|cred|salt|kek|private|dsn|redis", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/]*@")
 
 
@@ -146,6 +146,10 @@ class Rule(StrEnum):
         "multipart-url",
         "Presigned URLs work only if server and clients reach the store under one URL.",
     )
+    CLIENTS_STORE = (
+        "clients-store",
+        "Clients are to use a store themselves that only the VPC or the cluster reaches.",
+    )
     PUBLIC_URL_UNUSED = "public-url-unused", "The store is not published, or has its own URL."
     PUBLIC_URL_PORT = (
         "public-url-port",
@@ -229,6 +233,8 @@ class Rule(StrEnum):
     IMAGE_UNUSED = "image-unused", "An image is given that nothing runs."
     IDENTITY = "identity", "A bucket without keys needs one identity of the pods."
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
+    SCHEDULE = "schedule", "A schedule is no five fields of cron."
+    REDIS_URL = "redis-url", "The queue of jobs is no URL of a Redis."
     LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 
 

@@ -36,7 +36,7 @@ A stack's settings stand in `Pulumi.<stack>.yaml` at the top of the project, bel
   are built from is there.
 - `pulumi destroy`, `pulumi refresh` and `make down` do not run the program, so they work with wrong settings too.
 - Passwords and keys of what the stack makes are generated, and kept encrypted in its state. Those of servers that are
-  there already (`existing`, your identity provider) are four secret keys at the top level;
+  there already (`existing`, your identity provider) are secret keys at the top level;
   `pulumi config set --secret {NAMESPACE}:database_password -s dev` asks for the value and encrypts it.
 - Files that settings name are relative to the project's folder.
 """

@@ -4,7 +4,7 @@ from typing import Any, TypeVar, cast
 
 from cloud_models import Compute
 from models import Settings
-from pulumi_mlflow.core import aws_database, profiles
+from pulumi_mlflow.core import aws_database, budgets, profiles
 from sections import CLOUD, Runtime, Section
 
 _Section = TypeVar("_Section", bound=Section)
@@ -22,10 +22,20 @@ def rds(settings: Settings) -> bool:
     return settings.runtime is Runtime.AWS and settings.database.existing is None
 
 
+def jobs_connections(settings: Settings) -> int:
+    """Connections that the server that runs jobs may ask for; 0 where there is none."""
+    database = settings.database
+    if settings.tracking.jobs is None:
+        return 0
+    return budgets.jobs_connections(
+        database.pool_size, database.max_overflow, own_users=settings.access.auth.by_server
+    )
+
+
 def needed_connections(settings: Settings) -> int:
     """Connections that the servers of a cloud stack may ask for while a version is rolled out."""
     tracking, database = settings.tracking, settings.database
-    return profiles.connections(
+    servers = profiles.connections(
         tracking.workers,
         max(tracking.replicas, tracking.max_replicas or 1),
         database.pool_size,
@@ -33,6 +43,7 @@ def needed_connections(settings: Settings) -> int:
         doubled=fargate(settings),
         own_users=settings.access.auth.by_server,
     )
+    return servers + jobs_connections(settings)
 
 
 def sized(settings: Settings) -> Settings:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from problems import Rule
-from pulumi_mlflow.core import alb, aws_database, uris, urls
+from pulumi_mlflow.core import alb, aws_database, cron, uris, urls
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -450,6 +450,12 @@ def _block(value: str) -> str:
         ) from None
 
 
+def _schedule(value: str) -> str:
+    if reason := cron.check(value):
+        raise _refuse(Rule.SCHEDULE, reason.removesuffix(f" (got {value!r})"))
+    return value
+
+
 def _instance_class(value: str) -> str:
     try:
         aws_database.memory_mb(value)
@@ -499,6 +505,7 @@ RoleArn = Annotated[Text, AfterValidator(_role_arn)]
 UserPool = Annotated[Text, AfterValidator(_user_pool)]
 Zone = Annotated[Text, AfterValidator(_zone)]
 Email = Annotated[Text, AfterValidator(_email)]
+Schedule = Annotated[Text, AfterValidator(_schedule)]
 StackName = Annotated[Text, AfterValidator(_stack_name)]
 KubernetesName = Annotated[Text, AfterValidator(_kubernetes_name)]
 Image = Annotated[Text, AfterValidator(_image)]

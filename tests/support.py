@@ -69,6 +69,17 @@ def free_port() -> int:
             return port
 
 
+async def settled() -> None:
+    """Wait for all outputs of a program, at the end of it.
+
+    `run_pulumi_func` does so too, but looks at all that are left whenever one is known: a third of its time.
+    """
+    while SETTINGS.outputs:
+        left = list(SETTINGS.outputs)
+        SETTINGS.outputs.clear()
+        await asyncio.gather(*left)
+
+
 @contextlib.contextmanager
 def program_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop to run a Pulumi program under mocks in, without what an earlier one has left undone."""

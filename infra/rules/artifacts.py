@@ -26,6 +26,7 @@ _URI_EXAMPLES = {
 
 
 _OF_MADE = (
+    "vpc_only",
     "access_logs",
     "expire_multipart_days",
     "keep_deleted_days",
@@ -80,15 +81,21 @@ def _existing(settings: Settings) -> Iterator[Problem]:
             Put(("artifacts", "bucket"), "team-mlflow"),
         )
     if artifacts.existing is not None:
-        yield from _reachable(settings, artifacts.existing.endpoint_url)
+        yield from _reachable(settings, path, artifacts.existing.endpoint_url)
 
 
-def _reachable(settings: Settings, url: str | None) -> Iterator[Problem]:
+def _dump(settings: Settings) -> Iterator[Problem]:
+    dump = settings.backup.dump if settings.backup else None
+    if dump is not None:
+        yield from _reachable(settings, ("backup", "dump"), dump.endpoint_url)
+
+
+def _reachable(settings: Settings, section: Path, url: str | None) -> Iterator[Problem]:
     host = urls.host_of(url) if url else ""
     cloud = settings.runtime in CLOUD
     if not url or not (urls.is_loopback(host) or (cloud and host == HOST_OF_CONTAINERS)):
         return
-    path: Path = ("artifacts", "existing", "endpoint_url")
+    path: Path = (*section, "endpoint_url")
     if cloud:
         yield Problem(
             Rule.EXISTING_LOOPBACK,
@@ -194,7 +201,7 @@ def _modes(settings: Settings) -> Iterator[Problem]:
 
 def _multipart(settings: Settings) -> Iterator[Problem]:
     artifacts, store = settings.artifacts, settings.artifacts.store.value
-    if not artifacts.multipart or not _docker(settings):
+    if not artifacts.multipart or _inside(settings):
         return
     url = artifacts.public_url or _existing_url(settings)
     reason = stores.check_multipart(store, artifacts.mode.value, url)
@@ -209,6 +216,44 @@ def _multipart(settings: Settings) -> Iterator[Problem]:
         mend = Put(("artifacts", "public_url"), f"http://{_BRIDGE}:{artifacts.port}")
         shown = "" if artifacts.public_url else " (got true)"
         yield Problem(Rule.MULTIPART_URL, path, f"{reason}{shown}", mend)
+
+
+def _inside(settings: Settings) -> str | None:
+    """Why clients do not reach a cloud's store themselves, or None."""
+    artifacts = settings.artifacts
+    if settings.runtime not in CLOUD:
+        return None
+    if artifacts.store in OWN:
+        return "a store in the cluster, which its namespace alone reaches; or take a bucket, by artifacts.store: s3"
+    if artifacts.existing is None and artifacts.vpc_only:
+        return (
+            "a bucket that is reached through the VPC's endpoint alone, by no signed URL either; or set "
+            "artifacts.vpc_only to false"
+        )
+    return None
+
+
+def _clients_store(settings: Settings) -> Iterator[Problem]:
+    """A store that clients use themselves, and do not reach."""
+    artifacts, reason = settings.artifacts, _inside(settings)
+    if reason is None:
+        return
+    if artifacts.mode is ArtifactMode.DIRECT:
+        path: Path = ("artifacts", "mode")
+        yield Problem(
+            Rule.CLIENTS_STORE,
+            path,
+            f'must be proxied with {reason} (got "{artifacts.mode.value}")',
+            Put(path, ArtifactMode.PROXIED.value),
+        )
+    if artifacts.multipart:
+        path = ("artifacts", "multipart")
+        yield Problem(
+            Rule.CLIENTS_STORE,
+            path,
+            f"must be false with {reason} (got true)",
+            Put(path, value=False),
+        )
 
 
 def _existing_url(settings: Settings) -> str:
@@ -283,4 +328,16 @@ def _abilities(settings: Settings) -> Iterator[Problem]:
         yield Problem(Rule.ENCRYPTION, path, f'{reason} (got "{wanted.value}")', Drop(path))
 
 
-CHECKS = (_existing, _made, _named, _memory, _modes, _multipart, _public_url, _ports, _abilities)
+CHECKS = (
+    _existing,
+    _dump,
+    _made,
+    _named,
+    _memory,
+    _modes,
+    _multipart,
+    _clients_store,
+    _public_url,
+    _ports,
+    _abilities,
+)

@@ -284,7 +284,7 @@ def _watched(settings: Settings) -> Iterator[Problem]:
         return
     kinds = backed_up(settings)
     if not kinds:
-        for key in sorted(backup.model_fields_set - {"gc_days"}):
+        for key in sorted(backup.model_fields_set - {"gc_days", "dump"}):
             yield unused(
                 Rule.BACKUP_NOTHING,
                 ("backup", key),
@@ -336,7 +336,8 @@ def _compute(settings: Settings) -> Iterator[Problem]:
         why = "while aws.compute is fargate, only with kubernetes"
         keys: dict[str, tuple[str, ...]] = {
             "monitoring": ("namespace", "labels"),
-            "backup": ("gc_days",),
+            "backup": ("gc_days", "dump"),
+            "tracking": ("jobs",),
         }
         if settings.kubernetes and settings.kubernetes.model_fields_set:
             yield unused(Rule.COMPUTE_UNUSED, ("kubernetes",), why)

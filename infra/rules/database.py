@@ -96,6 +96,7 @@ _OF_MADE = (
     "instance_class",
     "storage_gb",
     "storage_class",
+    "instances",
     "archive",
     "multi_az",
     "read_replica",

@@ -40,6 +40,8 @@ def _authorities(settings: Settings, root: File) -> Iterator[Problem]:
         named["database", key] = getattr(settings.database, key)
     if settings.artifacts.existing:
         named["artifacts", "existing", "ca_file"] = settings.artifacts.existing.ca_file
+    if settings.backup and settings.backup.dump:
+        named["backup", "dump", "ca_file"] = settings.backup.dump.ca_file
     if settings.access.oidc:
         named["access", "oidc", "ca_file"] = settings.access.oidc.ca_file
     for path, name in named.items():

@@ -6,6 +6,7 @@ import sizes
 from cloud_models import Controller, Identity, Ingress
 from models import Settings, Store
 from problems import Drop, Path, Problem, Put, Rule, unused
+from pulumi_mlflow.core import urls
 from sections import CLOUD, Runtime
 from values import EXAMPLE_CERTIFICATE
 
@@ -158,6 +159,20 @@ def _identity(settings: Settings) -> Iterator[Problem]:
         yield unused(Rule.IDENTITY, path, "for a store that is used by keys", wanted.identity)
 
 
+def _redis(settings: Settings) -> Iterator[Problem]:
+    secret = settings.jobs_redis_url
+    if settings.tracking.jobs is None or secret is None:
+        return  # said of all secrets that nothing needs
+    if not urls.is_redis(secret.get_secret_value()):
+        yield Problem(
+            Rule.REDIS_URL,
+            ("jobs_redis_url",),
+            "must be a URL such as rediss://:password@host:6379/0; without one jobs wait in memory "
+            "(got a value that is not shown)",
+            Drop(("jobs_redis_url",)),
+        )
+
+
 def _labels(settings: Settings) -> Iterator[Problem]:
     monitoring = settings.monitoring
     if monitoring is None or not in_cluster(settings):
@@ -171,4 +186,4 @@ def _labels(settings: Settings) -> Iterator[Problem]:
         )
 
 
-CHECKS = (_cluster, _way_in, _images, _identity, _labels)
+CHECKS = (_cluster, _way_in, _images, _identity, _redis, _labels)

@@ -71,12 +71,13 @@ def _connections(settings: Settings) -> Iterator[Problem]:
     if settings.database.engine is Engine.SQLITE:
         return
     tracking, database = settings.tracking, settings.database
+    jobs = sizes.jobs_connections(settings)
     problem = budgets.check_connections(
         tracking.workers,
         _peak(settings),
         database.pool_size,
         database.max_overflow,
-        database.max_connections,
+        database.max_connections - jobs,
         pooled=database.pgbouncer,
         own_users=settings.access.auth.by_server,
     )
@@ -86,6 +87,10 @@ def _connections(settings: Settings) -> Iterator[Problem]:
             problem = (
                 f"{problem}; counted are tracking.max_replicas, "
                 f"{tracking.max_replicas or tracking.replicas}, while a version is rolled out"
+            )
+        if jobs:
+            problem = (
+                f"{problem}; {jobs} of {database.max_connections} are for the server that runs jobs"
             )
         yield Problem(Rule.CONNECTIONS, path, problem, _fewer_or_more(settings))
     elif sizes.rds(settings):
@@ -123,6 +128,7 @@ def _fewer_or_more(settings: Settings) -> Put:
         pooled=database.pgbouncer,
         own_users=settings.access.auth.by_server,
     )
+    needed += sizes.jobs_connections(settings)
     # RDS's limit by class is a rule of its own.
     most = _MOST_IN_RDS if sizes.rds(settings) else _MOST_CONNECTIONS
     if needed <= most:

@@ -238,6 +238,20 @@ def test_clients_of_the_store_itself_need_it_open_to_logins():
     assert store().made.endpoint["reach"] == ["vpc:mlflow-prod"]
 
 
+@pytest.mark.parametrize(("vpc_only", "address"), [(False, "none"), (True, "deny")])
+def test_addresses_of_clients_count_for_a_store_that_they_may_use(vpc_only, address):
+    found = store(vpc_only=vpc_only, clients=["203.0.113.0/24"])
+    policy = Policy(found["artifacts-policy"]["policy"])
+    target, tls = "arn:aws:s3:::artifacts-of-acme/x", {"aws_securetransport": "true"}
+
+    def asked(**context):
+        return policy.decide("s3:GetObject", target, "*", **tls, **context)
+
+    assert asked(aws_sourceip="203.0.113.7") == address
+    assert asked(aws_sourceip="198.51.100.7") == "deny"
+    assert asked(aws_sourcevpce="vpce-s3") == "none"
+
+
 def test_unfinished_uploads_and_old_versions_go(bucket):
     rules = {rule["id"]: rule for rule in bucket["artifacts-bucket-lifecycle"]["rules"]}
     assert rules["unfinished-uploads"]["abortIncompleteMultipartUpload"] == {
@@ -329,6 +343,14 @@ def test_another_bucket_is_refused_by_the_guard(bucket):
         (
             {"network": {k: v for k, v in NETWORK.items() if k != "s3_endpoint"}},
             "vpc_only: the VPC has no endpoint",
+        ),
+        (
+            {
+                "network": {k: v for k, v in NETWORK.items() if k != "s3_endpoint"},
+                "vpc_only": False,
+                "clients": ["203.0.113.0/24"],
+            },
+            "clients: the VPC has no endpoint",
         ),
     ],
 )

@@ -88,6 +88,30 @@ def test_without_an_endpoint_objects_are_reached_from_anywhere_by_tls():
     assert policy.decide("s3:GetObject", OBJECT, HTTP, identity=EVERYTHING) == "deny"
 
 
+@pytest.mark.parametrize("administrator", [False, True])
+@pytest.mark.parametrize(
+    ("context", "who", "decision"),
+    [
+        ({"aws:SourceIp": "203.0.113.7"}, SOMEBODY, "none"),
+        ({"aws:SourceIp": "198.51.100.7"}, SOMEBODY, "deny"),
+        (INSIDE, SOMEBODY, "none"),
+        ({"aws:SourceVpce": "vpce-2"}, SOMEBODY, "deny"),
+        ({"aws:SourceIp": "52.0.0.1"}, ROLE, "none"),
+        ({"aws:SourceIp": "203.0.113.7", **HTTP}, SOMEBODY, "deny"),
+    ],
+    ids=["client", "somebody else", "endpoint", "foreign endpoint", "replication", "http"],
+)
+def test_clients_reach_objects_from_their_own_addresses(context, who, decision, administrator):
+    policy = ResourcePolicy(
+        iam.bucket_policy(
+            "b", REGION, vpc_endpoint="vpce-1", clients=["203.0.113.0/24"], exempt_roles=[ROLE]
+        )
+    )
+    identity = EVERYTHING if administrator else None
+    said = policy.decide("s3:GetObject", OBJECT, context, who=who, identity=identity)
+    assert said == ("allow" if administrator and decision == "none" else decision)
+
+
 task = RolePolicy(iam.document(iam.artifact_access("b", "runs", REGION, KEY)))
 VIA = {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}
 

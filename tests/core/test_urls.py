@@ -30,6 +30,23 @@ def test_no_port():
 
 
 @pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("redis://redis.corp.example", 6379),
+        ("rediss://:secret@redis.corp.example:6380/0", 6380),
+        ("http://redis.corp.example", None),
+        ("rediss:///0", None),
+        ("redis://[redis", None),
+        ("redis://redis:port", None),
+    ],
+)
+def test_a_redis_is_named_by_its_scheme_and_host(url, port):
+    assert urls.is_redis(url) is (port is not None)
+    if port:
+        assert urls.port_of(url) == port
+
+
+@pytest.mark.parametrize(
     ("host", "loopback"),
     [
         ("localhost", True),

@@ -9,11 +9,10 @@ import atexit
 import functools
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.components.aws_support import ACCOUNT
-from tests.support import ROOT
+from tests.support import tool
 
 STRANGERS = "999999999999"
 """An account of others."""
@@ -38,9 +37,7 @@ TO_EVERYBODY = _allows_all(Principal="*")
 
 @functools.cache
 def _runner():
-    setup = [sys.executable, ROOT / "toolchain" / "setup.py", "tool", "iam-simulate"]
-    printed = subprocess.run(setup, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
-    folder = Path(printed.stdout.strip())
+    folder = tool("iam-simulate")
     process = subprocess.Popen(
         [folder / "node", Path(__file__).with_name("simulator.mjs"), folder],
         stdin=subprocess.PIPE,

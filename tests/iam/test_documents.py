@@ -8,6 +8,7 @@ takes it into account; how statements work together is in tests/core/test_iam.py
 
 import fnmatch
 import functools
+import ipaddress
 import re
 
 import pytest
@@ -48,6 +49,12 @@ BY_FUNCTIONS = {
     ),
     "another store": (RolePolicy, iam.store_access("gs://b/x", REGION, "")),
     "a login": (RolePolicy, iam.database_login(REGION, ACCOUNT, "db-ABC", "people")),
+    "clients of a bucket": (
+        ResourcePolicy,
+        iam.bucket_policy(
+            "b", REGION, vpc_endpoint="vpce-1", clients=["10.0.0.0/8", "203.0.113.0/24"]
+        ),
+    ),
     "buckets of others": (EndpointPolicy, iam.endpoint_policy(REGION, ACCOUNT, ["theirs"])),
 }
 """What other settings, or users themselves, make of the same functions."""
@@ -160,6 +167,8 @@ def meets(operator, wanted):
             return [STRANGER], values
         case "Bool":
             return values, [{"true": "false", "false": "true"}[values[0]]]
+        case "NotIpAddress":
+            return ["52.0.0.1"], [str(ipaddress.ip_network(value)[1]) for value in values]
         case "Null" if values == ["false"]:
             return [STRANGER], [None]
     raise AssertionError(f"{operator} {wanted}: no test knows it")

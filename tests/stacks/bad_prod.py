@@ -11,9 +11,14 @@ BASES = {"aws": cloud.AWS, "cluster": cloud.AWS_CLUSTER, "kubernetes": cloud.KUB
 
 
 def config_of(row):
-    """A row's settings, secrets among them; `secrets` are those beside or, if empty, instead of the provider's."""
+    """A row's settings, secrets among them; `secrets` are those beside or, if empty, instead of the provider's.
+
+    A mapping of them says their values.
+    """
     changed = cloud.merged(BASES[row["base"]], row["change"])
     secrets = row.get("secrets")
     if secrets == []:
         del changed["oidc_client_secret"]
-    return {**changed, **dict.fromkeys(secrets or (), "typed by somebody")}
+    if not isinstance(secrets, dict):
+        secrets = dict.fromkeys(secrets or (), "typed by somebody")
+    return {**changed, **secrets}

@@ -9,7 +9,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from tests.components import aws_support
 from tests.stacks import pems
-from tests.support import ROOT, program_loop
+from tests.support import ROOT, program_loop, settled
 
 from compose import compose
 from settings import load
@@ -29,12 +29,19 @@ NETWORK = {
 """What a stack of others exports as `network`, and what the settings may say in its place."""
 
 
+def exports_of(stack):
+    """What another stack exports; one called `…/other/…` has others."""
+    if "/other/" in stack:
+        return {"network": {**NETWORK, "vpc_id": "vpc-other"}, "kubeconfig": "of another cluster"}
+    return {"network": NETWORK, "kubeconfig": f"{SENTINEL}kubeconfig"}
+
+
 class Recorder(Mocks):
     """AWS's and the cluster's answers; a look-up in either is an error."""
 
     def new_resource(self, args: MockResourceArgs):
         if args.typ == "pulumi:pulumi:StackReference":
-            found = {"network": NETWORK, "kubeconfig": f"{SENTINEL}kubeconfig"}
+            found = exports_of(args.inputs["name"])
             return f"{args.name}-id", {**args.inputs, "outputs": found, "secretOutputNames": []}
         added = aws_support.outputs(args) if args.typ.startswith(("aws:", "pulumi-python:")) else {}
         if args.typ.startswith("kubernetes:"):
@@ -57,11 +64,12 @@ class Composed:
         recorder, exports = Recorder(), {}
         monitor = aws_support.Monitor(recorder)
 
-        def program():
+        async def program():
             pulumi.runtime.mocks.set_mocks(
                 recorder, project="mlflow", stack=stack, preview=preview, monitor=monitor
             )
             compose(settings)
+            await settled()
 
         async def resolved(value):
             output = pulumi.Output.from_input(value)
@@ -131,6 +139,9 @@ SECRETS = (
     "artifacts_access_key",
     "artifacts_secret_key",
     "oidc_client_secret",
+    "jobs_redis_url",
+    "dump_access_key",
+    "dump_secret_key",
 )
 
 

@@ -60,6 +60,16 @@ def test_no_secret_that_was_typed_is_shown(tmp_path):
     assert cloud.SENTINEL not in str(refused.value)
 
 
+@pytest.mark.parametrize("runtime", ["local", "aws"])
+@pytest.mark.parametrize("key", cloud.SECRETS)
+def test_no_secret_is_shown_that_stands_in_plain_or_in_another_runtime(key, runtime):
+    with pytest.raises(SettingsError) as refused:
+        load("prod", {"runtime": runtime, key: cloud.SENTINEL})
+
+    assert f"mlflow:{key}: " in str(refused.value)
+    assert cloud.SENTINEL not in str(refused.value)
+
+
 def test_a_secret_in_plain_is_refused(tmp_path):
     raw = {"runtime": "aws", "oidc_client_secret": cloud.SENTINEL}
 

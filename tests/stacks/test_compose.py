@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
-from tests.support import opened, program_loop
+from tests.support import opened, program_loop, settled
 
 from compose import compose
 from settings import load
@@ -56,9 +56,10 @@ def composed(stack, changes=None, typed=()):
     recorder = Recorder()
     exports = {}
 
-    def program():
+    async def program():
         pulumi.runtime.mocks.set_mocks(recorder, project="mlflow", stack=stack, preview=False)
         compose(settings)
+        await settled()
 
     async def resolved(output):
         return await output.future(), await output.is_secret()

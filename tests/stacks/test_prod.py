@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.components import aws_support
 from tests.stacks import cloud
 from tests.support import is_secret
 
@@ -114,7 +115,15 @@ COMBINATIONS["kubernetes everything"] = cloud.merged(
             "gateway": {"name": "public", "namespace": "gateways"},
         },
         "monitoring": {"namespace": "monitoring", "labels": {"release": "prometheus"}},
-        "backup": {"gc_days": 30},
+        "backup": {
+            "gc_days": 30,
+            "dump": {"bucket": "dumps-of-corp", "role_arn": "arn:aws:iam::111122223333:role/dumps"},
+        },
+        "tracking": {"jobs": {}},
+        "database": {
+            "archive": {"bucket": "archive-of-corp", "role_arn": "arn:aws:iam::111122223333:role/a"}
+        },
+        "jobs_redis_url": f"rediss://:{cloud.SENTINEL}@redis.corp.example:6380",
     },
 )
 
@@ -258,6 +267,127 @@ def test_servers_in_a_cluster_come_after_the_migration_and_what_lets_them_in(nam
         "cluster-access-database-in",
     } & set(stack.seen)
     assert made <= before
+
+
+SIGNED = {
+    "artifacts": {"vpc_only": False, "multipart": True},
+    "aws": {"clients": ["203.0.113.0/24"]},
+}
+EXISTING = {"artifacts": {"multipart": True}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        (cloud.merged(cloud.AWS, SIGNED), "proxy-files-version"),
+        (cloud.merged(cloud.AWS_CLUSTER, cloud.EXISTING_BUCKET, EXISTING), "proxy-files"),
+        (cloud.merged(cloud.KUBERNETES, EXISTING), "proxy-files"),
+    ],
+    ids=COMPUTES,
+)
+def test_large_files_pass_the_server_by_where_the_offer_of_signed_urls_stands(tree, name):
+    """nginx takes MLflow's offer back unless clients reach the bucket."""
+    refusal = '"multipart_uploads_enabled":false'
+    usual = cloud.merged(tree, {"artifacts": {"multipart": None}})
+
+    assert refusal in json.dumps(cloud.Composed(cloud.loaded(usual))[name]).replace("\\", "")
+    assert refusal not in json.dumps(cloud.Composed(cloud.loaded(tree))[name]).replace("\\", "")
+
+
+def test_who_is_let_in_at_the_door_reaches_the_bucket_by_signed_urls():
+    stack = cloud.Composed(cloud.loaded(cloud.merged(cloud.AWS, SIGNED)))
+    policy = aws_support.Policy(stack["artifacts-policy"]["policy"])
+    what = ("s3:GetObject", "arn:aws:s3:::artifacts-of-corp/x", "*")
+
+    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="203.0.113.7") == "none"
+    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="192.0.2.7") == "deny"
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_direct_clients_are_told_of_the_bucket_and_of_keys_where_there_are_any(keys):
+    tree = cloud.merged(cloud.KUBERNETES, {"artifacts": {"mode": "direct"}})
+    if keys:
+        typed = cloud.secret("artifacts_access_key") | cloud.secret("artifacts_secret_key")
+        tree = cloud.merged(tree, typed, {"kubernetes": {"identity": None}})
+    found, is_secret = cloud.Composed(cloud.loaded(tree)).exports["store"]
+
+    held = {"access_key", "secret_key"} if keys else set()
+    assert {*found} == {"uri", "region", *held}
+    assert is_secret is keys
+
+
+UPKEEP = cloud.merged(
+    cloud.AWS_CLUSTER,
+    {
+        "monitoring": {"namespace": "monitoring"},
+        "tracking": {"jobs": {}},
+        "jobs_redis_url": f"rediss://:{cloud.SENTINEL}@redis.corp.example:6380",
+        "backup": {"dump": {"bucket": "dumps-of-corp", "prefix": "prod", "region": "eu-west-1"}},
+    },
+    cloud.secret("dump_access_key"),
+    cloud.secret("dump_secret_key"),
+)
+
+
+def _container(deployment):
+    return deployment["spec"]["template"]["spec"]["containers"][0]
+
+
+def _variables(container):
+    return {item["name"]: item.get("value") for item in container["env"]}
+
+
+@pytest.mark.parametrize(
+    "tree", [UPKEEP, COMBINATIONS["kubernetes everything"]], ids=["aws", "any"]
+)
+def test_one_server_of_a_cluster_runs_jobs_and_the_others_none(tree):
+    stack = cloud.Composed(cloud.loaded(tree))
+    switch = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+
+    assert _variables(_container(stack["tracking-deployment"]))[switch] == "false"
+    jobs = stack["tracking-jobs-deployment"]
+    assert _variables(_container(jobs))[switch] == "true"
+    assert jobs["spec"]["replicas"] == 1
+    ports = {
+        port["port"]
+        for rule in stack["tracking-jobs-edges"]["spec"]["egress"]
+        for port in rule["ports"]
+    }
+    assert 6380 in ports
+    queue = stack["tracking-jobs-files"]["stringData"]["env.MLFLOW_SERVER_JOB_HUEY_REDIS_URL"]
+    assert queue == tree["jobs_redis_url"]
+
+
+def test_a_built_image_has_what_metrics_and_a_queue_need():
+    arguments = json.dumps(cloud.Composed(cloud.loaded(UPKEEP))["image-mlflow-push"])
+
+    assert "metrics" in arguments
+    assert "redis" in arguments
+
+
+def test_copies_of_the_database_go_where_the_settings_say():
+    stack = cloud.Composed(cloud.loaded(UPKEEP))
+    job = stack["upkeep-backup"]["spec"]
+    found = _variables(_container({"spec": job["jobTemplate"]["spec"]}))
+
+    assert (found["BACKUP_URI"], found["AWS_DEFAULT_REGION"]) == (
+        "s3://dumps-of-corp/prod",
+        "eu-west-1",
+    )
+    files = stack["upkeep-backup-files"]["stringData"]
+    assert files["env.AWS_SECRET_ACCESS_KEY"] == f"{cloud.SENTINEL}dump_secret_key"
+    assert "upkeep-gc" not in stack.seen
+
+
+def test_an_archive_that_fails_wakes_somebody():
+    alerts = json.dumps(composed("kubernetes everything")["monitoring-alerts"])
+    without = {"database": {"archive": None}}
+    plain = cloud.merged(COMBINATIONS["kubernetes everything"], without)
+
+    assert "barman_cloud" in alerts
+    assert "barman_cloud" not in json.dumps(
+        cloud.Composed(cloud.loaded(plain))["monitoring-alerts"]
+    )
 
 
 STATEFUL = (

@@ -40,6 +40,9 @@ class AwsArtifactStoreArgs(TypedDict):
     vpc_only: NotRequired[bool]
     """Whether objects are reached through the VPC's endpoint only; yes unless given. Clients that use the store
     themselves (mode direct, multipart) need `false`, or a way into the VPC."""
+    clients: NotRequired[list[str]]
+    """Blocks of addresses that objects are reached from beside the VPC's endpoint, without `vpc_only`; from everywhere
+    unless given."""
     expire_multipart_days: NotRequired[int]
     """Days after which unfinished uploads are removed; 7 unless given."""
     keep_deleted_days: NotRequired[int]
@@ -63,7 +66,7 @@ class AwsArtifactStore(AwsComponent):
 
     Raises:
         ValueError: a name that S3 refuses, a number of days that is none, a replica in the same region, or `vpc_only`
-            in a VPC without an endpoint for S3.
+            or `clients` in a VPC without an endpoint for S3.
     """
 
     _role = "artifacts"
@@ -96,19 +99,20 @@ class AwsArtifactStore(AwsComponent):
         if replica_region:
             role = self._replicate(args, replica_region, made, key)
             exempt.append(role.arn)
-        vpc_only = args.get("vpc_only", True)
+        vpc_only, clients = args.get("vpc_only", True), args.get("clients", [])
         policy = aws.s3.BucketPolicy(
             self._child("policy"),
             bucket=bucket.id,
             policy=pulumi.Output.all(
                 key=key.arn,
-                endpoint=network["s3_endpoint"] if vpc_only else "",
+                endpoint=network["s3_endpoint"] if vpc_only or clients else "",
                 roles=pulumi.Output.all(*exempt),
             ).apply(
                 lambda known: iam.bucket_policy(
                     bucket_name,
                     region,
                     vpc_endpoint=known["endpoint"],
+                    clients=() if vpc_only else clients,
                     exempt_roles=known["roles"],
                     kms_key=known["key"],
                 )
@@ -330,9 +334,10 @@ def _check(name: str, args: AwsArtifactStoreArgs) -> str:
             raise ValueError(f"{name}: {key}: must be ≥ 1 (got {days})")
     if replica == network["region"]:
         raise ValueError(f"{name}: replica_region: must be another region than {replica}")
-    if args.get("vpc_only", True) and "s3_endpoint" not in network:
+    if "s3_endpoint" not in network and (args.get("vpc_only", True) or args.get("clients")):
+        key = "vpc_only" if args.get("vpc_only", True) else "clients"
         raise ValueError(
-            f"{name}: vpc_only: the VPC has no endpoint for S3; give the network one, or vpc_only: false"
+            f"{name}: {key}: the VPC has no endpoint for S3; give the network one, or vpc_only: false without clients"
         )
     try:
         return uris.artifact_uri("s3", args["bucket"], args.get("prefix", ""))

@@ -195,6 +195,7 @@ def bucket_policy(
     region: str,
     *,
     vpc_endpoint: str = "",
+    clients: Sequence[str] = (),
     exempt_roles: Sequence[str] = (),
     kms_key: str = "",
 ) -> str:
@@ -204,6 +205,7 @@ def bucket_policy(
         bucket: its name.
         region: where it is.
         vpc_endpoint: id of the S3 endpoint that objects are reached by; empty for from anywhere, by a login.
+        clients: blocks of addresses that objects are reached from too, with `vpc_endpoint`.
         exempt_roles: ARNs of roles of AWS's own services, which come by no endpoint of ours: replication, AWS Backup.
         kms_key: ARN of the key that objects are encrypted with; another one is refused.
     """
@@ -220,6 +222,10 @@ def bucket_policy(
     ]
     if vpc_endpoint:
         outside: dict[str, Any] = {"StringNotEquals": {"aws:SourceVpce": vpc_endpoint}}
+        if clients:
+            # A request that came by an endpoint has no such address, for which `NotIpAddress` holds too: by ours it is
+            # let in by the line above.
+            outside["NotIpAddress"] = {"aws:SourceIp": sorted(clients)}
         if exempt_roles:
             outside["ArnNotEquals"] = {"aws:PrincipalArn": sorted(exempt_roles)}
         statements.append(

@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_REDIS = ("redis", "rediss")
+"""Schemes of a Redis, without TLS and with it."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, **dict.fromkeys(_REDIS, 6379)}
 
 
 def host_of(url: str) -> str:
@@ -31,6 +34,15 @@ def port_of(url: str) -> int:
     if port is None:
         raise ValueError(f"url: has no port (got {url!r})")
     return port
+
+
+def is_redis(url: str) -> bool:
+    """Whether a URL names a Redis: `redis://` or, with TLS, `rediss://`, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _REDIS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
