@@ -241,15 +241,15 @@ def test_clients_of_the_store_itself_need_it_open_to_logins():
 @pytest.mark.parametrize(("vpc_only", "address"), [(False, "none"), (True, "deny")])
 def test_addresses_of_clients_count_for_a_store_that_they_may_use(vpc_only, address):
     found = store(vpc_only=vpc_only, clients=["203.0.113.0/24"])
-    policy = Policy(found["artifacts-policy"]["policy"])
-    target, tls = "arn:aws:s3:::artifacts-of-acme/x", {"aws_securetransport": "true"}
+    policy = ResourcePolicy(found["artifacts-policy"]["policy"])
 
-    def asked(**context):
-        return policy.decide("s3:GetObject", target, "*", **tls, **context)
+    def asked(key, value):
+        target = "arn:aws:s3:::artifacts-of-acme/x"
+        return policy.decide("s3:GetObject", target, {key: value})
 
-    assert asked(aws_sourceip="203.0.113.7") == address
-    assert asked(aws_sourceip="198.51.100.7") == "deny"
-    assert asked(aws_sourcevpce="vpce-s3") == "none"
+    assert asked("aws:SourceIp", "203.0.113.7") == address
+    assert asked("aws:SourceIp", "198.51.100.7") == "deny"
+    assert asked("aws:SourceVpce", "vpce-s3") == "none"
 
 
 def test_unfinished_uploads_and_old_versions_go(bucket):

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.components import aws_support
+from tests.iam.simulator import ResourcePolicy
 from tests.stacks import cloud
 from tests.support import is_secret
 
@@ -296,11 +296,11 @@ def test_large_files_pass_the_server_by_where_the_offer_of_signed_urls_stands(tr
 
 def test_who_is_let_in_at_the_door_reaches_the_bucket_by_signed_urls():
     stack = cloud.Composed(cloud.loaded(cloud.merged(cloud.AWS, SIGNED)))
-    policy = aws_support.Policy(stack["artifacts-policy"]["policy"])
-    what = ("s3:GetObject", "arn:aws:s3:::artifacts-of-corp/x", "*")
+    policy = ResourcePolicy(stack["artifacts-policy"]["policy"])
+    what = ("s3:GetObject", "arn:aws:s3:::artifacts-of-corp/x")
 
-    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="203.0.113.7") == "none"
-    assert policy.decide(*what, aws_securetransport="true", aws_sourceip="192.0.2.7") == "deny"
+    assert policy.decide(*what, {"aws:SourceIp": "203.0.113.7"}) == "none"
+    assert policy.decide(*what, {"aws:SourceIp": "192.0.2.7"}) == "deny"
 
 
 @pytest.mark.parametrize("keys", [True, False])
