@@ -155,7 +155,10 @@ def test_a_cluster_is_not_destroyed(cluster):
     assert done
     assert not [line for line in done if line["type"] in STATEFUL]
     kept = {one["urn"].rsplit("::", 1)[1] for one in found.state() if one.get("protect")}
-    assert kept == {"eks-cluster", "eks-key"}
+    network = {
+        f"network-{kind}-eu-central-1{zone}" for kind in ("private", "public") for zone in "ab"
+    }
+    assert kept == {"eks-cluster", "eks-key", "network-vpc", *network}
 
 
 def test_what_holds_data_is_destroyed_only_once_it_is_unprotected(prod):

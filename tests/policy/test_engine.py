@@ -42,7 +42,8 @@ def test_a_bad_one_is_refused_and_the_same_rules_find_it_in_the_plan(workspace):
     printed = workspace.pulumi("preview", "--json")
     assert "hunter22" not in printed
     found = plan.read(printed)
-    assert found.after[1].get("password") == plan.SECRET
+    [database] = [one for one in found.after if one.name == "database"]
+    assert database.get("password") == plan.SECRET
     names = sorted(rule.name for rule, _ in checks.judge(found.after))
     assert names == ["backups-in-stack", "no-public-database", "stateful-protected"]
 
