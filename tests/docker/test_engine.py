@@ -5,6 +5,7 @@ import hashlib
 import re
 import secrets
 import shutil
+import threading
 import time
 
 import pytest
@@ -197,6 +198,19 @@ class TestFiles:
         assert provider.read(made.id, made.outs).id == made.id
         provider.delete(made.id, made.outs)
         provider.delete(made.id, made.outs)  # somebody else was faster
+        assert not provider.read(made.id, made.outs).id
+
+    def test_go_after_the_container_that_is_taken_down_beside_them(self, client, props, image):
+        provider = _Provider()
+        made = provider.create(props)
+        mounted = [f"{made.id}:{FILES_PATH}:ro"]
+        container = client.containers.create(image, labels=props["labels"], volumes=mounted)
+        later = threading.Timer(2, container.remove)
+        later.start()
+
+        provider.delete(made.id, made.outs)
+        later.join()
+
         assert not provider.read(made.id, made.outs).id
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from docker.errors import NotFound
+import requests
+import tenacity
+from docker.errors import APIError, NotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 
 from ..core import files as core
@@ -16,6 +18,9 @@ FILES_PATH = core.FILES_PATH
 """Where a container finds its files."""
 
 VERSION_LABEL = "pulumi-mlflow/version"
+
+_PATIENCE = 120
+"""Seconds that files wait for their container to go: twice the longest that one is given to stop."""
 
 
 def _archive(files: Mapping[str, str], uid: int) -> bytes:
@@ -67,10 +72,22 @@ class _Provider(ResourceProvider):
         return ReadResult(id_=id_, outs=props)
 
     def delete(self, id_: str, _props: dict[str, Any]) -> None:
+        # Where two things are replaced that a container stands on, Pulumi takes these down side by side, and the files
+        # may be due before the container is.
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_in_use),
+            stop=tenacity.stop_after_delay(_PATIENCE),
+            wait=tenacity.wait_fixed(0.5),
+            reraise=True,
+        )
         try:
-            engine.connect().volumes.get(id_).remove()
+            attempts(engine.connect().volumes.get(id_).remove)
         except NotFound:
             return
+
+
+def _in_use(error: BaseException) -> bool:
+    return isinstance(error, APIError) and error.status_code == requests.codes.conflict
 
 
 class DockerFiles(Resource, module="pulumi-mlflow", name="DockerFiles"):
