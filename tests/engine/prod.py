@@ -97,6 +97,12 @@ def at(done, what, name):
     return found[0]
 
 
+def made_in_order(done, *names):
+    """What is named so was made, one after the other."""
+    places = [at(done, "create", name) for name in names]
+    assert places == sorted(places)
+
+
 @contextmanager
 def brought_up(folder, tree, packages, **variables):
     """A stack of these settings.

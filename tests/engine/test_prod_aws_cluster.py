@@ -23,16 +23,14 @@ def prod(tmp_path_factory):
 
 
 def test_data_comes_first_then_the_administrators_secret_then_migration_then_servers(prod):
-    done = prod.fake.lines()
-    order = (
+    checks.made_in_order(
+        prod.fake.lines(),
         "database-instance",
         "tracking-database-admin",
         "tracking-migration$",
         "tracking-deployment",
         "proxy-deployment",
     )
-    places = [at(done, "create", name) for name in order]
-    assert places == sorted(places)
 
 
 def test_nothing_changes_where_nothing_is_due(prod):

@@ -21,16 +21,14 @@ def test_a_preview_takes_seconds(prod, record_property):
 
 
 def test_the_denial_comes_first_then_data_then_migration_then_servers_then_the_door(prod):
-    done = prod.fake.lines()
-    order = (
+    checks.made_in_order(
+        prod.fake.lines(),
         "network-",
         "database-cluster",
         "tracking-migration$",
         "tracking-deployment",
         "proxy-deployment",
     )
-    places = [at(done, "create", name) for name in order]
-    assert places == sorted(places)
 
 
 def test_nothing_changes_where_nothing_is_due(prod):

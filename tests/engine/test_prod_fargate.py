@@ -110,8 +110,7 @@ def cluster(prod, tmp_path_factory):
 def test_a_cluster_comes_before_its_network_nodes_and_what_runs_on_them(cluster):
     _, done = cluster
     order = ("key", "cluster", "eks-pod-identity-agent", "vpc-cni", "nodes", "coredns")
-    places = [at(done, "create", f"^eks-{name}$") for name in order]
-    assert places == sorted(places)
+    checks.made_in_order(done, *(f"^eks-{name}$" for name in order))
 
 
 def test_a_clusters_login_is_a_secret_and_a_second_up_changes_nothing(cluster):
