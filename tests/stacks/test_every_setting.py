@@ -131,6 +131,7 @@ CHANGES = {
     "database.existing.port": Change(5433, CELL, DB),
     "database.existing.tls_mode": Change("verify-ca", TLS, VERIFIED),
     "database.existing.ca_file": Change("HERE/again.crt", TLS, VERIFIED),
+    "database.existing.search_path": Change("runs", CELL, DB),
     "database_password": Change("typed-other", CELL, DB),
     "artifacts.store": Change("folder", CELL),
     "artifacts.bucket": Change("other", KEPT),
