@@ -193,8 +193,8 @@ class Tracking(Section):
     extras: list[Extra] = Field(
         [],
         description="What the server's image has beside the drivers for PostgreSQL, MySQL and S3: those of other "
-        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs; in "
-        "AWS these two are there where `monitoring.namespace` and `jobs_redis_url` need them.",
+        "stores (that of `artifacts.store` is there anyway). `metrics` and `redis` are there where "
+        "`monitoring.namespace` and `jobs_redis_url` need them, and refused elsewhere.",
         examples=["gcs"],
         json_schema_extra=only(*BUILT),
     )

@@ -433,7 +433,7 @@ CLOUD_CHANGES = {
     "tracking.cpus": CloudChange(4),
     "tracking.allowed_hosts": CloudChange(["a.corp.example"], K),
     "tracking.scratch_mb": CloudChange(30000),
-    "tracking.extras": CloudChange(["metrics"], AWS),
+    "tracking.extras": CloudChange(["gcs"], AWS),
     "database.engine": CloudChange("mysql"),
     "database.version": CloudChange("16"),
     "database.name": CloudChange("other", K),
