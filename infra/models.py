@@ -54,6 +54,7 @@ from values import (
     PublicHost,
     PublicUrl,
     Region,
+    SearchPath,
     Secret,
     Text,
     ThisRelease,
@@ -192,8 +193,8 @@ class Tracking(Section):
     extras: list[Extra] = Field(
         [],
         description="What the server's image has beside the drivers for PostgreSQL, MySQL and S3: those of other "
-        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs; in "
-        "AWS these two are there where `monitoring.namespace` and `jobs_redis_url` need them.",
+        "stores (that of `artifacts.store` is there anyway). `metrics` and `redis` are there where "
+        "`monitoring.namespace` and `jobs_redis_url` need them, and refused elsewhere.",
         examples=["gcs"],
         json_schema_extra=only(*BUILT),
     )
@@ -215,7 +216,7 @@ class Tracking(Section):
 
 
 class ExistingDatabase(Section):
-    """A database server that this stack did not make. `database.name` and `database.username` must be there."""
+    """A database server that this stack did not make. The names of database and user are used as they are."""
 
     host: DatabaseHost = Field(
         description="Name or address; `host.docker.internal` is the machine that the containers run on.",
@@ -241,6 +242,13 @@ class ExistingDatabase(Section):
         examples=["database-ca.pem"],
         json_schema_extra=only(*SERVERS),
     )
+    search_path: SearchPath | None = Field(
+        None,
+        description="PostgreSQL's schemas between commas, names in double quotes where they are not plain; MLflow's "
+        "tables are made in the first, which must be there. What the server has for the user unless given.",
+        examples=["mlflow"],
+        json_schema_extra=only(*SERVERS),
+    )
 
 
 class Database(Section):
@@ -257,13 +265,13 @@ class Database(Section):
     )
     name: DatabaseName = Field(
         "mlflow",
-        description="Name of the database.",
+        description="Name of the database; with `existing` as it is, else a plain identifier.",
         examples=["mlflow"],
         json_schema_extra=only(*SERVERS),
     )
     username: DatabaseUser = Field(
         "mlflow",
-        description="User that owns the database. Its password is generated.",
+        description="User that owns the database, whose password is generated; with `existing` its name as it is.",
         examples=["mlflow"],
         json_schema_extra=only(*SERVERS),
     )

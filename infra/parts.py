@@ -63,6 +63,7 @@ def database_there(
         password=typed(settings.database_password),
         tls_mode=there.tls_mode.value,
         ca=text(there.ca_file),
+        search_path=there.search_path,
         opts=opts,
     )
 

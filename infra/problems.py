@@ -59,9 +59,18 @@ class Rule(StrEnum):
     LOGIN_NAME = "login-name", "The login name cannot stand in an htpasswd file."
     DATABASE_NAME = (
         "database-name",
-        "The name of the database is no plain identifier, or is reserved.",
+        "The name of a database to be made is no plain identifier, or is reserved.",
     )
-    DATABASE_USER = "database-user", "The database's user is no plain identifier, or is reserved."
+    DATABASE_USER = (
+        "database-user",
+        "The user of a database to be made is no plain identifier, or is reserved.",
+    )
+    NAME_LENGTH = (
+        "name-length",
+        "The name of an existing database or of its user is longer than its engine takes.",
+    )
+    SYSTEM_DATABASE = "system-database", "The database is one that its server keeps for itself."
+    SEARCH_PATH = "search-path", "The search path is none, or the engine has no schemas."
     MAX_OVERFLOW_ZERO = (
         "max-overflow-zero",
         "An overflow of 0 is ignored by MLflow, which then takes its default.",
@@ -235,6 +244,7 @@ class Rule(StrEnum):
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
     SCHEDULE = "schedule", "A schedule is no five fields of cron."
     REDIS_URL = "redis-url", "The queue of jobs is no URL of a Redis."
+    EXTRA_UNUSED = "extra-unused", "The server's image would have what nothing uses."
     LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 
 

@@ -35,7 +35,7 @@ class AwsImage(AwsComponent):
     Raises:
         ValueError: an image that there is not, or an existing one without a digest.
         LockError: the lock file of official images is broken.
-        MissingIngredientError: set-up has not made a program of it.
+        MissingIngredientError: set-up has not made a program of it, and this is no preview.
     """
 
     _role = "image"
@@ -51,7 +51,10 @@ class AwsImage(AwsComponent):
         kind, existing = args.get("kind", "mlflow"), args.get("existing")
         _check(name, args)
         source = ImageSource(args.get("source", ImageSource.REGISTRY.value))
-        arguments = {} if existing else build_args(kind, source, args.get("extras", []))
+        preview = pulumi.runtime.is_dry_run()
+        arguments = (
+            {} if existing else build_args(kind, source, args.get("extras", []), preview=preview)
+        )
         super().__init__(name, args.get("deployment"), opts)
         if existing:
             self.reference = pulumi.Output.from_input(existing)
@@ -81,7 +84,7 @@ class AwsImage(AwsComponent):
                 "kind": kind,
                 "source": source.value,
                 "build_args": arguments,
-                "tag": tag(kind, source, arguments),
+                "tag": tag(kind, source, arguments, preview=preview),
                 "repository": repository.name,
                 "repository_url": repository.repository_url,
                 "region": args["region"],
