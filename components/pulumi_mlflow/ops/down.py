@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from . import purge as purge_module
 from . import state
 from .errors import OpsError
 from .stack import Stack
@@ -45,6 +44,8 @@ def purge(stack: Stack, confirm: Confirm) -> str:
     Raises:
         OpsError: AWS would refuse a part of it, after the rest was taken; or pulumi fails.
     """
+    from . import purge as purge_module  # noqa: PLC0415 - loads boto3, which takes a second
+
     before = stack.export()
     if held := state.locked(before):
         names = ", ".join(f"{one.name} ({one.kind})" for one in held)
