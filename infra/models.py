@@ -362,7 +362,7 @@ class Database(Section):
     )
     read_replica: Flag = Field(
         False,
-        description="Whether a read replica answers searches.",
+        description="Whether a read replica answers searches; with `aurora` only.",
         examples=[True],
         json_schema_extra=only(*AWS),
     )
@@ -415,7 +415,7 @@ class Database(Section):
     )
     allow_major_upgrade: Flag = Field(
         False,
-        description="Whether another major version is taken, which nothing takes back.",
+        description="Whether another major version is taken, which nothing takes back; needs `apply_immediately`.",
         examples=[True],
         json_schema_extra=only(*AWS),
     )

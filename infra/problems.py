@@ -208,6 +208,14 @@ class Rule(StrEnum):
     )
     RDS_NAME = "rds-name", "RDS keeps the name of the database or of its user for itself."
     AURORA = "aurora", "Aurora has no disk to be sized, and copies no automated backups."
+    READ_REPLICA = (
+        "read-replica",
+        "RDS makes no read replica of such an instance, only Aurora does.",
+    )
+    MAJOR_UPGRADE = (
+        "major-upgrade",
+        "Another major version could not be taken in the maintenance window.",
+    )
     RDS_PROXY = "rds-proxy", "RDS Proxy is not there, or not for this compute."
     FARGATE_SIZE = "fargate-size", "Fargate has no task with so many CPUs or so much memory."
     FARGATE_DISK = "fargate-disk", "Fargate has no task with so large a disk."

@@ -212,6 +212,24 @@ def _rds(settings: Settings) -> Iterator[Problem]:
         yield from _aurora(database)
 
 
+def _rds_cannot(settings: Settings) -> Iterator[Problem]:
+    """What RDS or its parameter groups would refuse."""
+    database = settings.database
+    if not sizes.rds(settings):
+        return
+    engine = f"aurora-{database.engine.value}" if database.aurora else database.engine.value
+    if database.read_replica and sizes.fargate(settings):
+        path: Path = ("database", "read_replica")
+        if reason := aws_database.check_replica(engine):
+            yield Problem(Rule.READ_REPLICA, path, reason, Drop(path))
+    if reason := aws_database.check_major_upgrade(
+        allowed=database.allow_major_upgrade, immediately=database.apply_immediately
+    ):
+        path = ("database", "allow_major_upgrade")
+        mend = Put(("database", "apply_immediately"), value=True)
+        yield Problem(Rule.MAJOR_UPGRADE, path, reason, mend)
+
+
 def _aurora(database: Database) -> Iterator[Problem]:
     if "backup_region" in database.model_fields_set:
         why = "with aurora, whose backups backup.copy_region copies"
@@ -245,4 +263,13 @@ def _in_cluster(settings: Settings) -> Iterator[Problem]:
         )
 
 
-CHECKS = (_made_names, _existing_names, _user_length, _pgbouncer, _existing, _rds, _in_cluster)
+CHECKS = (
+    _made_names,
+    _existing_names,
+    _user_length,
+    _pgbouncer,
+    _existing,
+    _rds,
+    _rds_cannot,
+    _in_cluster,
+)

@@ -43,6 +43,8 @@ class Seen:
     """Names of inputs that are secret as a whole."""
     ignored: set
     """Names of inputs whose change Pulumi is told to ignore."""
+    retained: bool
+    """Whether it stays where it is when Pulumi forgets it."""
 
     @classmethod
     def of(cls, request, inputs):
@@ -56,6 +58,7 @@ class Seen:
             {_name(urn) for urn in request.dependencies},
             {key for key, value in inputs.items() if is_secret(value)},
             set(request.ignoreChanges),
+            request.retainOnDelete,
         )
 
 

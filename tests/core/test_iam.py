@@ -48,7 +48,7 @@ bucket = ResourcePolicy(
         ("s3:PutObject", OBJECT, {}, "deny"),
         ("s3:DeleteObject", OBJECT, {}, "deny"),
         ("s3:DeleteObjectVersion", OBJECT, {}, "deny"),
-        ("s3:ListBucket", BUCKET, {}, "deny"),
+        ("s3:ListBucketMultipartUploads", BUCKET, {}, "deny"),
         ("s3:AbortMultipartUpload", OBJECT, {}, "deny"),
         # Whoever administers the bucket is not inside of the VPC.
         ("s3:PutBucketPolicy", BUCKET, {}, "none"),
@@ -64,6 +64,41 @@ def test_a_buckets_policy(action, resource, context, decision, administrator):
     identity = EVERYTHING if administrator else None
     said = bucket.decide(action, resource, context, identity=identity)
     assert said == ("allow" if administrator and decision == "none" else decision)
+
+
+PROVIDER = (
+    "s3:ListBucket",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:GetBucketWebsite",
+    "s3:GetBucketVersioning",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetBucketRequestPayment",
+    "s3:GetBucketLogging",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketTagging",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketOwnershipControls",
+)
+"""What terraform-provider-aws asks of a bucket and its parts at a refresh: internal/service/s3/bucket.go,
+`resourceBucketRead`, and `…Read` of the files beside it. HeadBucket, by which it sees whether the bucket is there, is
+s3:ListBucket, and a refusal is taken for a bucket that is gone: `findBucket` drops the error, then `EmptyResultError`."""
+
+
+@pytest.mark.parametrize("clients", [[], ["203.0.113.0/24"]])
+@pytest.mark.parametrize("action", [*PROVIDER, "s3:ListBucketVersions", "s3:DeleteBucket"])
+def test_who_runs_up_outside_of_the_vpc_sees_what_the_provider_must_see(action, clients):
+    """Else a refresh drops the protected bucket from the state; the last two are those of a purge."""
+    policy = ResourcePolicy(
+        iam.bucket_policy("b", REGION, vpc_endpoint="vpce-1", clients=clients, kms_key=KEY)
+    )
+    context = {"aws:SourceIp": "198.51.100.7"}
+    assert policy.decide(action, BUCKET, context, identity=EVERYTHING) == "allow"
+    assert policy.decide(action, BUCKET, context) == "none"
 
 
 @pytest.mark.parametrize(("who", "decision"), [(ROLE, "allow"), (f"{ROLE}-2", "deny")])

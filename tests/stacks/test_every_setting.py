@@ -345,7 +345,7 @@ CLOUD_CHANGES = {
     "database.archive.role_arn": CloudChange(f"{ROLE}/other", K, ARCHIVED),
     "database.archive.keep_days": CloudChange(7, K, ARCHIVED),
     "database.multi_az": CloudChange(False),
-    "database.read_replica": CloudChange(True),
+    "database.read_replica": CloudChange(True, more={"database": {"aurora": True}}),
     "database.rds_proxy": CloudChange(True),
     "database.iam_auth": CloudChange(True),
     "database.backup_days": CloudChange(7),
@@ -353,7 +353,9 @@ CLOUD_CHANGES = {
     "database.ca_file": CloudChange("HERE/one.crt"),
     "database.rds_proxy_ca_file": CloudChange("HERE/one.crt", more=POOLED),
     "database.apply_immediately": CloudChange(True),
-    "database.allow_major_upgrade": CloudChange(True),
+    "database.allow_major_upgrade": CloudChange(
+        True, more={"database": {"apply_immediately": True}}
+    ),
     "database.deletion_protection": CloudChange(False),
     "artifacts.vpc_only": CloudChange(False),
     "artifacts.mode": CloudChange("direct", K),

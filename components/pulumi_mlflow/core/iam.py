@@ -18,15 +18,15 @@ BUCKET_DATA_ACTIONS = (
     "s3:AbortMultipartUpload",
     "s3:DeleteObject*",
     "s3:GetObject*",
-    "s3:ListBucket",
     "s3:ListBucketMultipartUploads",
-    "s3:ListBucketVersions",
     "s3:ListMultipartUploadParts",
     "s3:PutObject*",
     "s3:RestoreObject",
 )
 """What touches objects. A bucket's own settings are not among them: a policy that refused those from outside of the
-VPC would lock out whoever has to change it."""
+VPC would lock out whoever has to change it. Nor are lists of names: by ListBucket, which HeadBucket is, the provider
+sees whether the bucket is there, and takes a refusal for a no; by ListBucketVersions a purge sees whether it is empty.
+"""
 
 
 def document(statements: Sequence[Statement]) -> str:

@@ -164,7 +164,9 @@ def down(
     """
     found = _stack(stack)
     if purge:
-        down_module.purge(found, lambda lost: _confirm_loss(found, lost, yes=yes))
+        stays = down_module.purge(found, lambda lost: _confirm_loss(found, lost, yes=yes))
+        if stays:
+            typer.echo(stays)
         return
     kept = down_module.down(found, lambda kept: _confirm_stop(found, kept, yes=yes))
     if kept:
