@@ -217,7 +217,7 @@ class Program:
         return found
 
 
-def check_request(service, operation, **request):
+def check_request(service, operation, /, **request):
     """Demand that AWS's own description of a request takes it (botocore's model; no account is asked)."""
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation)
     report = ParamValidator().validate(request, shape.input_shape)
