@@ -189,8 +189,8 @@ class Aws(Section):
     )
     zones: list[Zone] = Field(
         [],
-        description="Two or three availability zones of the VPC that is made; the region's `a` and `b` unless "
-        "given.",
+        description="Two or three availability zones of the VPC that is made; the first two that AWS has for the "
+        "account unless given.",
         examples=["eu-central-1a"],
         json_schema_extra=only(*AWS),
     )

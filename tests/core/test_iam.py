@@ -2,6 +2,7 @@
 
 import json
 
+import botocore.loaders
 import pytest
 from tests.components.aws_support import ACCOUNT
 from tests.iam.simulator import (
@@ -332,12 +333,22 @@ def test_refused_actions_are_of_data_only(name):
     assert not [action for action in vars(iam)[name] if "Bucket" in action and "List" not in action]
 
 
-@pytest.mark.parametrize(
-    ("region", "prefix"),
-    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
-)
-def test_partitions(region, prefix):
-    assert iam.bucket_arn("b", region) == f"arn:{prefix}:s3:::b"
+def regions():
+    """Region, partition and domain, as botocore has them; those of secret services aside."""
+    found = botocore.loaders.create_loader().load_data("partitions")["partitions"]
+    return [
+        (region, known["id"], known["outputs"]["dnsSuffix"])
+        for known in found
+        if "iso" not in known["id"]
+        for region in known["regions"]
+        if "global" not in region
+    ]
+
+
+@pytest.mark.parametrize(("region", "partition", "domain"), regions())
+def test_each_region_has_the_arns_and_the_domain_of_its_partition(region, partition, domain):
+    assert iam.bucket_arn("b", region) == f"arn:{partition}:s3:::b"
+    assert iam.via("s3", region) == {"StringEquals": {"kms:ViaService": f"s3.{region}.{domain}"}}
 
 
 @pytest.mark.parametrize("text", ["", "arn:aws:s3:::b", "x:aws:s3:r:1:b", "arn:aws:s3"])

@@ -19,6 +19,10 @@ class AwsComponent(MlflowComponent):
         """Physical name within a limit of AWS's, in characters."""
         return naming.physical_name(self._deployment, self._role, *parts, limit=limit)
 
+    def _whole(self) -> str:
+        """The deployment's name for what there is one of: a cluster of ECS, a dashboard. They take no `.`."""
+        return naming.accepted_name(self._deployment, r"[A-Za-z0-9_-]+")
+
     def _tags(self, *parts: str) -> dict[str, str]:
         """Tags of a child; `Name` is what AWS's console shows."""
         return {**self._labels(), "Name": self._short(*parts)}

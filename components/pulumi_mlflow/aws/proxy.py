@@ -23,7 +23,7 @@ from ..login import PROXY_PORT as PORT
 from ..login import PROXY_UID as UID
 from ..login import check as check_login
 from .network import HTTPS, AwsNetworkPlace
-from .tasks import NAME_LIMIT, AwsTaskComponent, mounts
+from .tasks import NAME_LIMIT, AwsTaskComponent, mounts, repositories
 
 WRITER = f"{WRITER_UID}:{WRITER_UID}"
 """User of the server's image, which writes the files."""
@@ -105,7 +105,7 @@ class AwsAuthProxyArgs(TypedDict):
     oidc_image: NotRequired[Optional[pulumi.Input[str]]]
     """oauth2-proxy's image, by its digest, with `oidc` and `oidc-mlflow`."""
     repositories: NotRequired[list[pulumi.Input[str]]]
-    """ARNs of the images' repositories; none for public ones."""
+    """ARNs of the images' repositories; read from the images' names unless given."""
     tracking: TrackingEndpoint
     """The server behind it."""
     hosts: list[str]
@@ -265,13 +265,12 @@ class AwsAuthProxy(AwsTaskComponent):
     ) -> list[pulumi.Resource]:
         """Clients to the load balancer, that to nginx, nginx to the server; to the provider where there is one."""
         network, tracking = args["network"], args["tracking"]
-        blocks = _clients(args)
         ways: list[pulumi.Resource] = []
-        for number, block in enumerate(blocks):
+        for who, block in _clients(args).items():
             for port, role in ((HTTPS, "https"), (80, "http")):
                 ways.append(
                     aws.vpc.SecurityGroupIngressRule(
-                        self._child(f"clients-{role}-{number}"),
+                        self._child(f"clients-{role}-{who}"),
                         security_group_id=balancer.id,
                         cidr_ipv4=block,
                         ip_protocol="tcp",
@@ -435,11 +434,11 @@ class AwsAuthProxy(AwsTaskComponent):
             opts=self._opts(),
         )
         records = []
-        for number, host in enumerate(hosts):
+        for host in hosts:
             asked = made.domain_validation_options.apply(functools.partial(_validation, host=host))
             records.append(
                 aws.route53.Record(
-                    self._child(f"validation-{number}"),
+                    self._child(f"validation-{host}"),
                     zone_id=zone or "",
                     name=asked["name"],
                     type=asked["type"],
@@ -460,9 +459,9 @@ class AwsAuthProxy(AwsTaskComponent):
 
     def _records(self, args: AwsAuthProxyArgs, balancer: aws.lb.LoadBalancer) -> None:
         zone = args.get("zone")
-        for number, host in enumerate(args["hosts"] if zone else []):
+        for host in args["hosts"] if zone else []:
             aws.route53.Record(
-                self._child(f"record-{number}"),
+                self._child(f"record-{host}"),
                 zone_id=zone or "",
                 name=host,
                 type="A",
@@ -490,9 +489,11 @@ class AwsAuthProxy(AwsTaskComponent):
         region = network["region"]
         files = self._files("files", contents)
         logs = self._log_group("logs", f"/pulumi-mlflow/{self._deployment}/proxy")
-        start = self._start_role(
-            "start", logs, region, args.get("repositories", []), [files["arn"]]
+        pulled = repositories(
+            args.get("repositories"),
+            [args["image"], args["files_image"], args.get("oidc_image")],
         )
+        start = self._start_role("start", logs, region, pulled, [files["arn"]])
         containers = pulumi.Output.all(
             image=args["image"],
             files_image=args["files_image"],
@@ -704,11 +705,12 @@ def _logged_in(args: AwsAuthProxyArgs, then: dict[str, Any], otherwise: str) -> 
     return [{**action, "order": 1}, {**then, "order": 2}]
 
 
-def _clients(args: AwsAuthProxyArgs) -> list[pulumi.Input[str]]:
+def _clients(args: AwsAuthProxyArgs) -> dict[str, pulumi.Input[str]]:
+    """Blocks of addresses that get in, by their names here."""
     given = args.get("clients")
     if given:
-        return list(given)
-    return [args["network"]["cidr"]] if args.get("internal", False) else [_ANYWHERE]
+        return {block: block for block in given}
+    return {"vpc": args["network"]["cidr"]} if args.get("internal", False) else {"all": _ANYWHERE}
 
 
 def _check(name: str, args: AwsAuthProxyArgs) -> AuthMode:

@@ -36,6 +36,16 @@ def physical_name(deployment: str, *parts: str, limit: int = DOCKER_NAME_LIMIT) 
     return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
 
 
+def accepted_name(deployment: str, pattern: str) -> str:
+    """A deployment's own name where a service takes it, else one that every service takes.
+
+    Args:
+        deployment: project and stack, such as `mlflow-dev`; Pulumi has capitals, `_` and `.` in both.
+        pattern: regular expression of what the service takes.
+    """
+    return deployment if re.fullmatch(pattern, deployment) else physical_name(deployment)
+
+
 def labels(deployment: str, role: str) -> dict[str, str]:
     """Labels (Docker, Kubernetes) or tags (AWS) of everything that we create.
 
