@@ -127,6 +127,8 @@ def outputs(args):
         ]
     if kind == "GeneratedSecret":
         found["value"] = f"{args.name}value".replace("-", "").ljust(int(args.inputs["length"]), "0")
+    if kind == "UniqueSuffix":
+        found["suffix"] = args.inputs["version"]
     if kind == "AwsImagePush":
         found["digest"] = "sha256:" + "d" * 64
     return found

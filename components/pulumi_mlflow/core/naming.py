@@ -46,6 +46,19 @@ def accepted_name(deployment: str, pattern: str) -> str:
     return deployment if re.fullmatch(pattern, deployment) else physical_name(deployment)
 
 
+def next_suffix(before: str, version: str) -> str:
+    """What ends the name of a thing's next version. It depends on all that came before, so none comes back.
+
+    Args:
+        before: suffix of the last version.
+        version: hexadecimal digits that tell the next version from others.
+
+    Returns:
+        As many hexadecimal digits as `version` has.
+    """
+    return hashlib.sha256(f"{before}\0{version}".encode()).hexdigest()[: len(version)]
+
+
 def labels(deployment: str, role: str) -> dict[str, str]:
     """Labels (Docker, Kubernetes) or tags (AWS) of everything that we create.
 
