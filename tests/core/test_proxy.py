@@ -202,6 +202,8 @@ def test_what_a_client_says_of_itself_is_not_passed_on(auth):
     ours = {
         "X-Mlflow-User": "$auth_user",
         "X-Mlflow-Groups": "$auth_groups",
+        "X-Mlflow-Claims": "$claims",
+        "X-Mlflow-Groups-Claim": "Z3JvdXBz",
         "X-Mlflow-Proxy-Secret": SECRET,
     }
     for name in names | set(ours):

@@ -18,7 +18,16 @@ from ..core.aws_image import check_reference
 from ..core.files import FILES_PATH
 from ..core.server_image import UID as WRITER_UID
 from ..generated import GeneratedSecret
-from ..login import HTPASSWD, NGINX_CONF, OIDC_CONFIG, OIDC_PORT, OIDC_UID, oidc_files
+from ..login import (
+    GROUPS_CLAIM,
+    HTPASSWD,
+    NGINX_CONF,
+    OIDC_CONFIG,
+    OIDC_PORT,
+    OIDC_UID,
+    groups_claim,
+    oidc_files,
+)
 from ..login import PROXY_PORT as PORT
 from ..login import PROXY_UID as UID
 from ..login import check as check_login
@@ -218,6 +227,7 @@ class AwsAuthProxy(AwsTaskComponent):
                 session.value,
                 self._physical(),
                 secure=True,
+                claims=auth is AuthMode.OIDC_MLFLOW,
                 upstream=f"http://127.0.0.1:{PORT}" if login == "alb" else "",
             )
 
@@ -794,6 +804,7 @@ def _settings(
         oidc_host="127.0.0.1",
         oidc_port=OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=groups_claim(_provider(args)) if auth.by_provider else GROUPS_CLAIM,
         # The load balancer ends TLS.
         scheme="https",
         hsts=True,

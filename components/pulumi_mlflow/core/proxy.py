@@ -26,8 +26,14 @@ OIDC_MODES = (OIDC, OIDC_MLFLOW)
 
 USER_HEADER = "X-Mlflow-User"
 GROUPS_HEADER = "X-Mlflow-Groups"
+CLAIMS_HEADER = "X-Mlflow-Claims"
+GROUPS_CLAIM_HEADER = "X-Mlflow-Groups-Claim"
 SECRET_HEADER = "X-Mlflow-Proxy-Secret"  # noqa: S105 - a name
-"""Identity headers for the server in mode `oidc-mlflow`; it believes them only together with the secret."""
+"""Identity headers for the server in mode `oidc-mlflow`; it believes them only together with the secret.
+
+The claims are the middle part of the token that oauth2-proxy has verified, base64 of JSON: what a group is called is
+kept, whatever characters are in it, and without the signature nobody can log in with it. The claim with the groups is
+named in base64 too. The header with groups is oauth2-proxy's, joined by commas: it says only whether there are any."""
 
 BODY_LIMIT_MB = 64
 """Largest body of a request that is no artifact, in MiB. MLflow's client sends at most 1 MB in a log-batch; traces and
@@ -58,6 +64,8 @@ _IDENTITY_HEADERS = (
     "X-Forwarded-User",
     USER_HEADER,
     GROUPS_HEADER,
+    CLAIMS_HEADER,
+    GROUPS_CLAIM_HEADER,
     SECRET_HEADER,
     # Of AWS's load balancer, the user's own token among them.
     "X-Amzn-Oidc-Accesstoken",
@@ -131,6 +139,10 @@ _NGINX = """\
             client_max_body_size 0;
             proxy_pass $oidc{{ uri }};
             proxy_read_timeout 30s;
+            # For a session's cookies, or a token with all groups of somebody who is in hundreds.
+            proxy_buffer_size 64k;
+            proxy_buffers 4 64k;
+            proxy_busy_buffers_size 128k;
             proxy_pass_request_body off;
             proxy_pass_request_headers off;
             proxy_set_header Host $http_host;
@@ -259,6 +271,13 @@ http {
         default "";
         "~^GET .*text/html" yes;
     }
+{% if auth == "oidc-mlflow" %}
+    # What the verified token says, without its signature.
+    map $auth_token $claims {
+        default "";
+        "~^Bearer [\\w-]+\\.(?<token_claims>[\\w-]+)\\.[\\w-]+$" $token_claims;
+    }
+{% endif %}
     # Where a login returns to: never what browsers take for another host.
     map $request_uri $returns_to {
         default /;
@@ -323,7 +342,10 @@ http {
 {% if oidc %}
         auth_request /-/oidc;
         auth_request_set $auth_user $upstream_http_x_auth_request_email;
+{% if auth == "oidc-mlflow" %}
         auth_request_set $auth_groups $upstream_http_x_auth_request_groups;
+        auth_request_set $auth_token $upstream_http_authorization;
+{% endif %}
         error_page 401 = @login;
         set $oidc "http://{{ oidc }}";
 {% endif %}
@@ -335,7 +357,7 @@ http {
         proxy_http_version 1.1;
         proxy_request_buffering off;
         proxy_buffering off;
-        # For the headers of an answer; a session's cookie has up to 4 KB.
+        # For the headers of an answer.
         proxy_buffer_size 16k;
         proxy_buffers 8 16k;
         proxy_max_temp_file_size 0;
@@ -513,6 +535,7 @@ class ProxySettings:
         oidc_host: name or address of oauth2-proxy; in the OIDC modes.
         oidc_port: its TCP port.
         proxy_secret: what makes the server believe the identity headers; with `oidc-mlflow`.
+        groups_claim: claim with a user's groups; with `oidc-mlflow`.
         certificate_path: PEM file with the certificate and its chain; empty for plain HTTP.
         key_path: PEM file with its key.
         scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
@@ -535,6 +558,7 @@ class ProxySettings:
     oidc_host: str = ""
     oidc_port: int = 0
     proxy_secret: str = field(default="", repr=False)
+    groups_claim: str = "groups"
     certificate_path: str = ""
     key_path: str = ""
     scheme: str = ""
@@ -633,6 +657,11 @@ def _headers(settings: ProxySettings) -> dict[str, str]:
         headers |= {
             USER_HEADER: "$auth_user",
             GROUPS_HEADER: "$auth_groups",
+            CLAIMS_HEADER: "$claims",
+            # In base64: nginx would take a part of it for a variable.
+            GROUPS_CLAIM_HEADER: base64.urlsafe_b64encode(settings.groups_claim.encode())
+            .decode()
+            .rstrip("="),
             SECRET_HEADER: _secret(settings.proxy_secret),
         }
     return headers

@@ -242,6 +242,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
                 "provider": provider,
                 "cookie_secret": session,
                 "secure": exposed,
+                "claims": auth is AuthMode.OIDC_MLFLOW,
                 "replicas": args.get("replicas", 2),
                 "egress_cidrs": args.get("egress_cidrs", workload.EVERYWHERE),
                 "cluster_domain": args.get("cluster_domain", workload.CLUSTER_DOMAIN),
@@ -501,6 +502,7 @@ def _settings(
         oidc_host=login_service,
         oidc_port=login.OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=login.groups_claim(args.get("oidc")),
         jobs_host=urls.host_of(jobs) if jobs else "",
         jobs_port=urls.port_of(jobs) if jobs else 0,
         # What is before it ends TLS.
