@@ -1,6 +1,7 @@
 """What nginx is told, by its structure; that nginx itself takes it is shown by the Docker tests."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -277,7 +278,8 @@ def test_everything_is_behind_the_login(changes):
         else:
             answers = values(children, "return")
             assert len(answers) == 1
-            assert name in {proxy.HEALTH_PATH, "/-/logged-out"} or "internal" in inside
+            open_to_all = {proxy.HEALTH_PATH, proxy.CLIENTS_HEALTH_PATH, "/-/logged-out"}
+            assert name in open_to_all or "internal" in inside
     internal = block(server, "location", "=", "/-/oidc") if auth in proxy.OIDC_MODES else []
     assert values(internal, "internal") == ([[]] if internal else [])
 
@@ -294,8 +296,6 @@ def test_the_offer_of_presigned_transfers_stands_only_where_clients_reach_the_st
 def test_a_server_that_is_away_is_said_in_json():
     here = location(proxy.render_nginx(settings()), "@unavailable")
     [[_, body]] = values(here, "return")
-    import json
-
     assert json.loads(body.strip("'"))["error_code"] == "TEMPORARILY_UNAVAILABLE"
     http = block(parse(proxy.render_nginx(settings())), "http")
     assert values(http, "default_type") == [["application/json"]]
@@ -359,6 +359,15 @@ def test_only_files_named_by_a_hash_are_kept():
     for other in ("/static-files/index.html", "/api/2.0/mlflow/x.12345678.js", "/", "/version"):
         assert not re.search(pattern, other)
     assert "proxy_cache" not in proxy.render_nginx(settings(cache=False))
+
+
+@pytest.mark.parametrize("auth", proxy.MODES)
+def test_health_is_a_constant_for_everybody(auth):
+    children = location(proxy.render_nginx(settings(auth=auth)), "=", "/health")
+    assert values(children, "return") == [["200", '"OK"']]
+    assert values(children, "proxy_pass") == []
+    assert values(children, "auth_basic") == [["off"]]
+    assert values(children, "auth_request") == ([["off"]] if auth in proxy.OIDC_MODES else [])
 
 
 def test_rate_limit():

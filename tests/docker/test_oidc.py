@@ -190,11 +190,20 @@ def test_tokens_in_other_forms(gate, provider):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize(
-    "path", [API, "/", "/static-files/static/js/main.c2f5f8d4.js", "/health", "//api/2.0/x"]
+    "path", [API, "/", "/static-files/static/js/main.c2f5f8d4.js", "/health/x", "//api/2.0/x"]
 )
 def test_nobody_passes_without_a_login(gate, method, path):
     answer = requests.request(method, gate.url + path, headers=FORGED, timeout=10)
     assert answer.status_code == 401
+    assert not gate.behind.seen
+
+
+def test_health_is_a_constant_for_everybody(gate):
+    for headers in ({}, FORGED, bearer("x"), {"Accept": "text/html"}):
+        answer = requests.get(
+            f"{gate.url}/health", headers=headers, timeout=10, allow_redirects=False
+        )
+        assert (answer.status_code, answer.text) == (200, "OK")
     assert not gate.behind.seen
 
 

@@ -408,10 +408,20 @@ class AwsAuthProxy(AwsTaskComponent):
         )
         if login != "alb":
             return [redirect, listener]
+        # nginx answers it with a constant, and nothing below it: a path is compared as a whole.
+        health = aws.lb.ListenerRule(
+            self._child("health-rule"),
+            listener_arn=listener.arn,
+            priority=5,
+            conditions=[{"path_pattern": {"values": [proxy.CLIENTS_HEALTH_PATH]}}],
+            actions=[web],
+            tags=self._tags("health-rule"),
+            opts=self._opts(),
+        )
         token = aws.lb.ListenerRule(
             self._child("token-rule"),
             listener_arn=listener.arn,
-            # Before all others: the load balancer would send a program with a token to a login page.
+            # Before those that log in: the load balancer would send a program with a token to a login page.
             priority=10,
             conditions=[
                 {"http_header": {"http_header_name": "Authorization", "values": ["*"]}},
@@ -429,7 +439,7 @@ class AwsAuthProxy(AwsTaskComponent):
             tags=self._tags("api-rule"),
             opts=self._opts(),
         )
-        return [redirect, listener, token, api]
+        return [redirect, listener, health, token, api]
 
     def _certificate(self, args: AwsAuthProxyArgs) -> pulumi.Input[str]:
         """The certificate's ARN, known once it is valid."""

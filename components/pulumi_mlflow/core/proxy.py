@@ -18,6 +18,9 @@ NONE, BASIC, OIDC, MLFLOW, OIDC_MLFLOW = MODES = ("none", "basic", "oidc", "mlfl
 HEALTH_PATH = "/-/health"
 """Answers 200 while nginx lives, without login and without asking the server."""
 
+CLIENTS_HEALTH_PATH = "/health"
+"""The same where MLflow's clients and load balancers ask, with the body that MLflow itself answers."""
+
 LOGOUT_PATH = "/-/logout"
 """Ends the session of a browser, in the OIDC modes."""
 
@@ -394,6 +397,17 @@ http {
             return 200 "ok\\n";
         }
 
+        # A constant: the server is not asked, so that nothing of it can be learned here.
+        location = {{ clients_health_path }} {
+            auth_basic off;
+{% if oidc %}
+            auth_request off;
+{% endif %}
+            access_log off;
+            default_type text/html;
+            return 200 "OK";
+        }
+
         # Artifacts: of any size, streamed both ways, never spooled or changed here.
         location ~ ^/(ajax-)?api/2\\.0/mlflow(-artifacts/artifacts/|/upload-artifact$) {
             client_max_body_size 0;
@@ -620,6 +634,7 @@ def render_nginx(settings: ProxySettings) -> str:
         data_policy=_DATA_POLICY,
         permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
+        clients_health_path=CLIENTS_HEALTH_PATH,
         logout_path=LOGOUT_PATH,
     )
 
