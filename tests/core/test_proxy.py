@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pulumi_mlflow.contracts import AuthMode
-from pulumi_mlflow.core import proxy
+from pulumi_mlflow.core import outgoing, proxy
 
 ports = st.integers(1, 65535)
 SECRET = "sentinel0123456789"
@@ -271,6 +271,10 @@ def test_everything_is_behind_the_login(changes):
         elif name == "/-/mlflow":
             assert "internal" in inside
             assert targets == {"$upstream/version"}
+        elif name in outgoing.REFUSED_PATHS:
+            # Answered after the login: `return` here would come before it.
+            login = {"auth_request", "if"} if auth == "mlflow" else set()
+            assert {w[0] for w, _ in children} == {"try_files"} | login
         elif targets:
             assert auth in proxy.OIDC_MODES
             assert name in LOGINS or name.startswith("^(/oauth2/static/")
@@ -368,6 +372,17 @@ def test_health_is_a_constant_for_everybody(auth):
     assert values(children, "proxy_pass") == []
     assert values(children, "auth_basic") == [["off"]]
     assert values(children, "auth_request") == ([["off"]] if auth in proxy.OIDC_MODES else [])
+
+
+@pytest.mark.parametrize("auth", proxy.MODES)
+def test_the_assistant_is_refused_after_the_login(auth):
+    text = proxy.render_nginx(settings(auth=auth))
+    [prefix] = outgoing.REFUSED_PATHS
+    children = location(text, "^~", prefix)
+    [[_, named]] = values(children, "try_files")
+    [[status, body]] = values(location(text, named), "return")
+    assert status == "403"
+    assert json.loads(body.strip("'"))["message"] == outgoing.REFUSED_PATHS[prefix]
 
 
 def test_rate_limit():

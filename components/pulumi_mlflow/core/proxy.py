@@ -12,6 +12,8 @@ from typing import Any
 import bcrypt
 import jinja2
 
+from . import outgoing
+
 NONE, BASIC, OIDC, MLFLOW, OIDC_MLFLOW = MODES = ("none", "basic", "oidc", "mlflow", "oidc-mlflow")
 """Ways to log in: the values of `contracts.AuthMode`, which is Pulumi's."""
 
@@ -461,6 +463,23 @@ http {
         }
 
 {% endif %}
+        # Refused to whoever has passed the login.
+{% for prefix, why in refused.items() %}
+        location ^~ {{ prefix }} {
+{% if auth == "mlflow" %}
+            if ($http_authorization !~* "^Basic ") {
+                return 401;
+            }
+            auth_request /-/mlflow;
+{% endif %}
+            try_files /-/none @refused_{{ loop.index }};
+        }
+        location @refused_{{ loop.index }} {
+            internal;
+            return 403 {{ error("PERMISSION_DENIED", why) }};
+        }
+
+{% endfor %}
 {% if jobs %}
         # What starts and ends jobs, which one server alone runs.
         location ~ {{ job_paths }} { {{- server(to="$jobs") }}
@@ -635,6 +654,7 @@ def render_nginx(settings: ProxySettings) -> str:
         permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
         clients_health_path=CLIENTS_HEALTH_PATH,
+        refused=outgoing.REFUSED_PATHS,
         logout_path=LOGOUT_PATH,
     )
 
