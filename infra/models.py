@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cloud_models import Archive, Aws, Backup, Jobs, Kubernetes, Monitoring, Registry, Size
 from pulumi_mlflow.contracts import AuthMode, Engine
-from pulumi_mlflow.core import budgets
+from pulumi_mlflow.core import budgets, proxy
 from sections import (
     ALL,
     AWS,
@@ -781,12 +781,13 @@ class Access(Section):
         json_schema_extra=only(*DOCKER),
     )
     rate_limit: Whole = Field(
-        200,
+        proxy.RATE_LIMIT,
         ge=0,
         le=100_000,
-        description="Requests a second that one client may make, with as many again at once; 0 is no limit.",
-        examples=[200],
-        json_schema_extra=only(*BUILT),
+        description="Requests a second that one address may make with a login, with as many again at once; without one "
+        f"it is {proxy.ANONYMOUS_RATE_LIMIT} at most. 0 is no limit.",
+        examples=[proxy.RATE_LIMIT],
+        json_schema_extra=only(*SERVERS),
     )
     cache: Flag = Field(
         True,

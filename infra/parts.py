@@ -153,6 +153,7 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "username": access.username,
         "users": access.users,
         "hosts": access.hosts,
+        "rate_limit": access.rate_limit,
         "cache": access.cache,
         "multipart": settings.artifacts.multipart,
     }

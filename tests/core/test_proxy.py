@@ -387,11 +387,33 @@ def test_the_assistant_is_refused_after_the_login(auth):
 
 def test_rate_limit():
     text = proxy.render_nginx(settings(rate_limit=50))
-    assert values(server_of(text), "limit_req") == [["zone=clients", "burst=50", "nodelay"]]
+    limits = values(server_of(text), "limit_req")
+    assert limits == [
+        ["zone=clients", "burst=50", "nodelay"],
+        ["zone=anonymous", "burst=50", "nodelay"],
+    ]
     # By an address, which nobody chooses: not by a name or a header.
-    [zone] = values(block(parse(text), "http"), "limit_req_zone")
-    assert zone == ["$binary_remote_addr", "zone=clients:10m", "rate=50r/s"]
+    http = block(parse(text), "http")
+    assert values(http, "limit_req_zone") == [
+        ["$binary_remote_addr", "zone=clients:10m", "rate=50r/s"],
+        ["$anonymous", "zone=anonymous:10m", "rate=50r/s"],
+    ]
+    key = block(http, "map", '"$http_authorization$http_cookie"', "$anonymous")
+    assert [words for words, _ in key] == [["default", '""'], ['""', "$binary_remote_addr"]]
     assert "limit_req " not in proxy.render_nginx(settings(rate_limit=0))
+
+
+def test_who_has_a_login_is_limited_generously_and_who_has_none_strictly():
+    http = block(parse(proxy.render_nginx(settings())), "http")
+    rates = [zone[-1] for zone in values(http, "limit_req_zone")]
+    # Over what the fastest server behind it could answer: 7,700 a second.
+    assert rates == ["rate=10000r/s", "rate=100r/s"]
+
+
+@pytest.mark.parametrize("changes", [{"auth": "none"}, {"shared_address": True}])
+def test_nobody_is_limited_as_anonymous_where_all_are(changes):
+    text = proxy.render_nginx(settings(**changes))
+    assert values(server_of(text), "limit_req") == [["zone=clients", "burst=10000", "nodelay"]]
 
 
 def test_the_log_has_no_secret():

@@ -337,7 +337,6 @@ BAD = {
         "none",
         "ingress.controller: must be one of",
     ),
-    "one address for all": ({"hosts": HOSTS, "ingress": INGRESS, "rate_limit": 5}, "none", "needs trusted_proxies"),
     "another login than the server's": ({"auth": "basic"}, "mlflow", "give both the same"),
     "no provider": ({"auth": "oidc"}, "none", "needs 'oidc' and 'oidc_image'"),
     "twice": ({"users": ["mlflow"]}, "none", "must not be named twice"),

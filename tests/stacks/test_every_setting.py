@@ -452,7 +452,7 @@ CLOUD_CHANGES = {
     "artifacts.existing.prefix": CloudChange("ours", K),
     "access.auth": CloudChange("oidc-mlflow"),
     "access.hosts": CloudChange(["other.corp.example"]),
-    "access.rate_limit": CloudChange(5),
+    "access.rate_limit": CloudChange(5, K),
     "access.cache": CloudChange(False, K),
     "access.username": CloudChange("ada", more=BASIC),
     "access.users": CloudChange(["ada"], more=BASIC),

@@ -144,9 +144,11 @@ class AwsAuthProxyArgs(TypedDict):
     firewall: NotRequired[bool]
     """Whether WAF looks at requests; no unless given."""
     firewall_rate: NotRequired[int]
-    """Requests that one address may make within five minutes, with `firewall`; 10000 unless given."""
+    """Requests that one address may make within five minutes, with `firewall`; 3000000 unless given, which is
+    `rate_limit`'s."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, for nginx; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -244,7 +246,7 @@ class AwsAuthProxy(AwsTaskComponent):
         service_name, ready = self._run(args, auth, contents, own, groups, [*ways, *listened])
         self._records(args, balancer)
         if args.get("firewall", False):
-            self._firewall(balancer, args.get("firewall_rate", 10_000))
+            self._firewall(balancer, args.get("firewall_rate", alb.FIREWALL_RATE))
         scaling = args.get("scaling")
         if scaling:
             self._scale_server(scaling, balancer)
@@ -818,7 +820,7 @@ def _settings(
         # The load balancer ends TLS.
         scheme="https",
         hsts=True,
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
         cache=args.get("cache", True),
         multipart=args.get("multipart", False),
         # oauth2-proxy, of the same task, passes requests on too.

@@ -40,6 +40,16 @@ The claims are the middle part of the token that oauth2-proxy has verified, base
 kept, whatever characters are in it, and without the signature nobody can log in with it. The claim with the groups is
 named in base64 too. The header with groups is oauth2-proxy's, joined by commas: it says only whether there are any."""
 
+RATE_LIMIT = 10_000
+"""Requests a second that one address may make with a login, with as many again at once. A limit is there for what has
+run wild, not for work: MLflow itself answers some 200 writes a second on two cores, the fastest server that was tried
+in its place 7,700, and a node that trains with many processes, or an office behind one address, asks as often as it is
+answered."""
+
+ANONYMOUS_RATE_LIMIT = 100
+"""The same without a login, where there is one and clients' addresses are known: whoever sends none is guessing what is
+there, or is a browser on its way to the login."""
+
 BODY_LIMIT_MB = 64
 """Largest body of a request that is no artifact, in MiB. MLflow's client sends at most 1 MB in a log-batch; traces and
 gateway requests carry pictures and documents in base64, for which providers' own limits are 20 to 50 MB."""
@@ -229,6 +239,13 @@ http {
 {% if rate_limit %}
     # By address: a name is known only after the login, and whoever guesses passwords may send any.
     limit_req_zone $binary_remote_addr zone=clients:10m rate={{ rate_limit }}r/s;
+{% if anonymous_limit %}
+    map "$http_authorization$http_cookie" $anonymous {
+        default "";
+        "" $binary_remote_addr;
+    }
+    limit_req_zone $anonymous zone=anonymous:10m rate={{ anonymous_limit }}r/s;
+{% endif %}
     limit_req_status 429;
 
 {% endif %}
@@ -335,6 +352,9 @@ http {
         }
 {% if rate_limit %}
         limit_req zone=clients burst={{ rate_limit }} nodelay;
+{% if anonymous_limit %}
+        limit_req zone=anonymous burst={{ anonymous_limit }} nodelay;
+{% endif %}
 {% endif %}
 
         # All below is for every location: one that is added later is behind the login too, and streams too.
@@ -526,7 +546,8 @@ http {
         }
         location @too_many {
             internal;
-            return 429 {{ error("REQUEST_LIMIT_EXCEEDED", "Your address may ask " ~ rate_limit ~ " times a second.") }};
+            return 429 {{ error("REQUEST_LIMIT_EXCEEDED", "Your address may ask " ~ rate_limit ~ " times a second" ~
+                (", and without a login " ~ anonymous_limit if anonymous_limit else "") ~ ".") }};
         }
         location @unavailable {
             internal;
@@ -573,7 +594,9 @@ class ProxySettings:
         key_path: PEM file with its key.
         scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         hsts: whether browsers are told to use TLS with this host from now on.
-        rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
+        rate_limit: requests a second that an address may make, with as many again at once; 0 for no limit. Without a
+            login it is `ANONYMOUS_RATE_LIMIT` at most.
+        shared_address: whether all clients have one address, that of something before nginx that says not whose it is.
         cache: whether the UI's static files are kept.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
@@ -596,7 +619,8 @@ class ProxySettings:
     key_path: str = ""
     scheme: str = ""
     hsts: bool = False
-    rate_limit: int = 0
+    rate_limit: int = RATE_LIMIT
+    shared_address: bool = False
     cache: bool = False
     multipart: bool = False
     trusted: Sequence[str] = ()
@@ -644,6 +668,7 @@ def render_nginx(settings: ProxySettings) -> str:
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,
         rate_limit=settings.rate_limit,
+        anonymous_limit=_anonymous_limit(settings),
         cache=settings.cache,
         cache_mb=CACHE_MB,
         multipart=settings.multipart,
@@ -657,6 +682,13 @@ def render_nginx(settings: ProxySettings) -> str:
         refused=outgoing.REFUSED_PATHS,
         logout_path=LOGOUT_PATH,
     )
+
+
+def _anonymous_limit(settings: ProxySettings) -> int:
+    """Requests a second without a login; 0 for no limit of their own."""
+    if settings.auth == NONE or settings.shared_address:
+        return 0
+    return min(settings.rate_limit, ANONYMOUS_RATE_LIMIT)
 
 
 def _login(settings: ProxySettings) -> dict[str, Any]:

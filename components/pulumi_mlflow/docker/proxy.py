@@ -65,7 +65,8 @@ class DockerAuthProxyArgs(TypedDict):
     self_signed: NotRequired[bool]
     """Whether to make a certificate for development; no unless given."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, with as many again at once; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -247,7 +248,8 @@ def _settings(
         scheme=urlsplit(args.get("public_url") or "").scheme,
         # Never with a certificate that browsers do not know by themselves: it could not be clicked away any more.
         hsts=bool(args.get("tls")),
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
+        shared_address=bool(args.get("public_url")),
         cache=args.get("cache", True),
         multipart=args.get("multipart", False),
     )
