@@ -271,7 +271,7 @@ def test_everything_is_behind_the_login(changes):
         elif name == "/-/mlflow":
             assert "internal" in inside
             assert targets == {"$upstream/version"}
-        elif name in outgoing.REFUSED_PATHS:
+        elif name in outgoing.REFUSED_PATHS or name.endswith("/presigned-download-url$"):
             # Answered after the login: `return` here would come before it.
             login = {"auth_request", "if"} if auth == "mlflow" else set()
             assert {w[0] for w, _ in children} == {"try_files"} | login
@@ -372,6 +372,22 @@ def test_health_is_a_constant_for_everybody(auth):
     assert values(children, "proxy_pass") == []
     assert values(children, "auth_basic") == [["off"]]
     assert values(children, "auth_request") == ([["off"]] if auth in proxy.OIDC_MODES else [])
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_the_pages_get_a_signed_url_only_where_browsers_reach_the_store(multipart):
+    text = proxy.render_nginx(settings(multipart=multipart))
+    patterns = [w[2] for w, _ in server_of(text) if w[:2] == ["location", "~"]]
+    asked = "/ajax-api/2.0/mlflow/artifacts/presigned-download-url"
+    found = [pattern for pattern in patterns if re.search(pattern, asked)]
+    assert len(found) == (not multipart)
+    if not multipart:
+        [[status, body]] = values(location(text, "@unsigned"), "return")
+        # At 400 MLflow's page asks the server for the file itself.
+        assert (status, json.loads(body.strip("'"))["error_code"]) == (
+            "400",
+            "INVALID_PARAMETER_VALUE",
+        )
 
 
 @pytest.mark.parametrize("auth", proxy.MODES)

@@ -146,6 +146,17 @@ _NGINX = """\
 {% endif %}
             proxy_pass {{ to }};
 {%- endmacro %}
+{#- What is refused, but only to who has passed the login: `return` here would come before it. #}
+{%- macro after_login(answer) %}
+
+{% if auth == "mlflow" %}
+            if ($http_authorization !~* "^Basic ") {
+                return 401;
+            }
+            auth_request /-/mlflow;
+{% endif %}
+            try_files /-/none {{ answer }};
+{%- endmacro %}
 {#- How a request reaches oauth2-proxy: with these headers and no other, without a body. #}
 {%- macro login_service(uri, redirect="/") %}
 
@@ -483,16 +494,19 @@ http {
         }
 
 {% endif %}
-        # Refused to whoever has passed the login.
-{% for prefix, why in refused.items() %}
-        location ^~ {{ prefix }} {
-{% if auth == "mlflow" %}
-            if ($http_authorization !~* "^Basic ") {
-                return 401;
-            }
-            auth_request /-/mlflow;
+{% if not multipart %}
+        # With artifact mode `direct` the server would sign a URL for the download button of its pages. That names the
+        # store as the server knows it, which browsers need not reach. At 400 the page takes the file from the server.
+        location ~ ^/(ajax-)?api/2\\.0/mlflow/artifacts/presigned-download-url$ { {{- after_login("@unsigned") }}
+        }
+        location @unsigned {
+            internal;
+            return 400 {{ error("INVALID_PARAMETER_VALUE", "The server itself sends files: it signs no URL.") }};
+        }
+
 {% endif %}
-            try_files /-/none @refused_{{ loop.index }};
+{% for prefix, why in refused.items() %}
+        location ^~ {{ prefix }} { {{- after_login("@refused_" ~ loop.index) }}
         }
         location @refused_{{ loop.index }} {
             internal;
