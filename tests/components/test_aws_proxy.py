@@ -130,6 +130,14 @@ def test_nobody_passes_without_a_login(each):
         assert guard in conf
 
 
+def test_the_server_is_told_what_a_token_says_only_where_it_heeds_groups(each):
+    mode, found = each
+    told = mode == "oidc-mlflow"
+    config = files(found).get("oauth2-proxy.cfg", "")
+    assert ("set_authorization_header = true" in config) == told
+    assert ("X-Mlflow-Claims $claims;" in files(found)["nginx.conf"]) == told
+
+
 def test_a_token_goes_to_oauth2_proxy_before_all_else(usual):
     rules = usual.of("lb/listenerRule:ListenerRule")
     health, first, *_ = sorted(rules, key=lambda item: item.inputs["priority"])
