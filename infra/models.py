@@ -39,6 +39,7 @@ from values import (
     EndpointUrl,
     Flag,
     FrontUrl,
+    HtmlSource,
     HttpsUrl,
     InstanceClass,
     Issuer,
@@ -793,6 +794,13 @@ class Access(Section):
         True,
         description="Whether nginx keeps the UI's static files instead of asking the server each time.",
         examples=[True],
+        json_schema_extra=only(*SERVERS),
+    )
+    html_sources: list[HtmlSource] = Field(
+        [],
+        description="Origins that HTML artifacts, opened as pages of their own, may load scripts, styles, fonts and "
+        "pictures from. They stay in a sandbox.",
+        examples=["https://cdn.jsdelivr.net"],
         json_schema_extra=only(*SERVERS),
     )
     oidc: Oidc | None = Field(

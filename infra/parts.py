@@ -155,6 +155,7 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "hosts": access.hosts,
         "rate_limit": access.rate_limit,
         "cache": access.cache,
+        "html_sources": access.html_sources,
         "multipart": settings.artifacts.multipart,
     }
 

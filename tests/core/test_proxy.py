@@ -348,6 +348,59 @@ def test_an_artifact_that_is_opened_as_a_page_runs_nothing(path, is_ui):
     assert data.strip('"').startswith("sandbox; default-src 'none';")
 
 
+CDNS = ["https://cdn.jsdelivr.net", "https://cdn.bokeh.org:8443"]
+ARTIFACT_URLS = [
+    "/get-artifact",
+    "/model-versions/get-artifact",
+    "/ajax-api/2.0/mlflow-artifacts/artifacts/1/x/artifacts/chart.html",
+    "/api/2.0/mlflow-artifacts/artifacts/1/x/artifacts/chart.html",
+    "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files",
+    "/ajax-api/3.0/mlflow/get-trace-artifact",
+]
+OTHER_URLS = [
+    "/",
+    "/static-files/x",
+    "/api/2.0/mlflow/runs/search",
+    "/graphql",
+    "/get-artifacts.html/",
+]
+
+
+def policy_of(text, path):
+    """As nginx's map finds it: the first expression that fits, else the default."""
+    http = block(parse(text), "http")
+    found = {words[0].strip('"'): words[1] for words, _ in block(http, "map", "$uri", "$policy")}
+    for pattern, policy in found.items():
+        if pattern.startswith("~") and re.search(pattern[1:], path):
+            return policy
+    return found["default"]
+
+
+def test_html_artifacts_may_load_from_what_is_named_and_stay_in_their_sandbox():
+    plain = proxy.render_nginx(settings())
+    text = proxy.render_nginx(settings(html_sources=CDNS))
+    for path in ARTIFACT_URLS:
+        parts = {p.split()[0]: p.split()[1:] for p in policy_of(text, path).strip('"').split("; ")}
+        assert parts["sandbox"] == ["allow-scripts"]
+        assert parts["default-src"] == ["'none'"]
+        for kind in ("script-src", "style-src", "font-src", "img-src"):
+            assert set(CDNS) <= set(parts[kind])
+        assert "connect-src" not in parts
+        assert "allow-scripts" not in policy_of(plain, path)
+    for path in OTHER_URLS:
+        assert policy_of(text, path) == policy_of(plain, path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["http://a.example", "https://*.a.example", "https://a.example/x", "*", "'self'", "data:",
+     "https://a.example; script-src *", 'https://a.example"', "https://localhost", ""],
+)  # fmt: skip
+def test_a_source_that_is_no_https_origin_is_refused(source):
+    with pytest.raises(ValueError, match="html_sources: must be https"):
+        proxy.render_nginx(settings(html_sources=[source]))
+
+
 def test_only_files_named_by_a_hash_are_kept():
     [pattern] = [
         words[2].strip('"')

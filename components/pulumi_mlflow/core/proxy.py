@@ -110,6 +110,13 @@ _UI_POLICY = (
 _DATA_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 """For artifacts that somebody opens as a page of their own: they are other people's files."""
 
+_HTML_POLICY = (
+    # Never allow-same-origin: such a page could do what its reader may.
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' {sources}; "
+    "style-src 'unsafe-inline' {sources}; font-src data: {sources}; img-src 'self' data: blob: {sources}"
+)
+"""The same where `html_sources` are given: charts of Altair, Bokeh and others load their library from them."""
+
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 _CIPHERS = (
@@ -273,6 +280,9 @@ http {
     }
     map $uri $policy {
         default "{{ ui_policy }}";
+{% if html_policy %}
+        "~^/(get-artifact|model-versions/get-artifact|{{ artifact_paths }})" "{{ html_policy }}";
+{% endif %}
         "~^/((ajax-)?api/|get-artifact|model-versions/get-artifact)" "{{ data_policy }}";
     }
 {% if cache %}
@@ -571,6 +581,12 @@ http {
 }
 """
 
+_ARTIFACT_PATHS = (
+    r"(ajax-)?api/2\.0/mlflow(-artifacts/artifacts/|/logged-models/[^/]+/artifacts/files$)"
+    r"|ajax-api/[23]\.0/mlflow/get-trace-artifact$"
+)
+"""Routes of MLflow's API whose answers are artifacts."""
+
 _HASHED = r"/static-files/static/(css|js|media)/[\w.-]+\.[0-9a-f]{8,}\.[\w.]+$"
 """Files of the UI whose names hold a hash of them."""
 
@@ -612,6 +628,8 @@ class ProxySettings:
             login it is `ANONYMOUS_RATE_LIMIT` at most.
         shared_address: whether all clients have one address, that of something before nginx that says not whose it is.
         cache: whether the UI's static files are kept.
+        html_sources: https origins that artifacts, opened as pages of their own, may load scripts, styles, fonts and
+            pictures from.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
         logged_in: whether that has logged clients in, with `none`: their logins are not passed on to the server.
@@ -636,6 +654,7 @@ class ProxySettings:
     rate_limit: int = RATE_LIMIT
     shared_address: bool = False
     cache: bool = False
+    html_sources: Sequence[str] = ()
     multipart: bool = False
     trusted: Sequence[str] = ()
     logged_in: bool = False
@@ -690,12 +709,34 @@ def render_nginx(settings: ProxySettings) -> str:
         hashed=_HASHED,
         ui_policy=_UI_POLICY,
         data_policy=_DATA_POLICY,
+        html_policy=_html_policy(settings.html_sources),
+        artifact_paths=_ARTIFACT_PATHS,
         permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
         clients_health_path=CLIENTS_HEALTH_PATH,
         refused=outgoing.REFUSED_PATHS,
         logout_path=LOGOUT_PATH,
     )
+
+
+def check_html_source(source: str) -> str | None:
+    """Why artifacts cannot load from a source, or None.
+
+    Args:
+        source: an origin, such as `https://cdn.jsdelivr.net`.
+    """
+    if re.fullmatch(
+        r"https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9](:[1-9]\d{0,4})?", source
+    ):
+        return None
+    return f"must be https:// and a host's full name, such as https://cdn.jsdelivr.net (got {source!r})"
+
+
+def _html_policy(sources: Sequence[str]) -> str:
+    for source in sources:
+        if reason := check_html_source(source):
+            raise ValueError(f"html_sources: {reason}")
+    return _HTML_POLICY.format(sources=" ".join(sources)) if sources else ""
 
 
 def _anonymous_limit(settings: ProxySettings) -> int:

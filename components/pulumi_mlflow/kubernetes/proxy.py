@@ -113,6 +113,8 @@ class KubernetesAuthProxyArgs(TypedDict):
     rate_limit: NotRequired[int]
     """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
     limit."""
+    html_sources: NotRequired[list[str]]
+    """Origins, such as `https://cdn.jsdelivr.net`, that HTML artifacts may load from as pages; none unless given."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -510,5 +512,6 @@ def _settings(
         rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
         shared_address=exposed and not args.get("trusted_proxies"),
         cache=args.get("cache", True),
+        html_sources=args.get("html_sources", []),
         multipart=args.get("multipart", False),
     )
