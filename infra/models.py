@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cloud_models import Archive, Aws, Backup, Jobs, Kubernetes, Monitoring, Registry, Size
 from pulumi_mlflow.contracts import AuthMode, Engine
-from pulumi_mlflow.core import budgets
+from pulumi_mlflow.core import budgets, proxy
 from sections import (
     ALL,
     AWS,
@@ -39,6 +39,7 @@ from values import (
     EndpointUrl,
     Flag,
     FrontUrl,
+    HtmlSource,
     HttpsUrl,
     InstanceClass,
     Issuer,
@@ -789,17 +790,25 @@ class Access(Section):
         json_schema_extra=only(*DOCKER),
     )
     rate_limit: Whole = Field(
-        200,
+        proxy.RATE_LIMIT,
         ge=0,
         le=100_000,
-        description="Requests a second that one client may make, with as many again at once; 0 is no limit.",
-        examples=[200],
-        json_schema_extra=only(*BUILT),
+        description="Requests a second that one address may make with a login, with as many again at once; without one "
+        f"it is {proxy.ANONYMOUS_RATE_LIMIT} at most. 0 is no limit.",
+        examples=[proxy.RATE_LIMIT],
+        json_schema_extra=only(*SERVERS),
     )
     cache: Flag = Field(
         True,
         description="Whether nginx keeps the UI's static files instead of asking the server each time.",
         examples=[True],
+        json_schema_extra=only(*SERVERS),
+    )
+    html_sources: list[HtmlSource] = Field(
+        [],
+        description="Origins that HTML artifacts, opened as pages of their own, may load scripts, styles, fonts and "
+        "pictures from. They stay in a sandbox.",
+        examples=["https://cdn.jsdelivr.net"],
         json_schema_extra=only(*SERVERS),
     )
     oidc: Oidc | None = Field(

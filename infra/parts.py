@@ -154,7 +154,9 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "username": access.username,
         "users": access.users,
         "hosts": access.hosts,
+        "rate_limit": access.rate_limit,
         "cache": access.cache,
+        "html_sources": access.html_sources,
         "multipart": settings.artifacts.multipart,
     }
 

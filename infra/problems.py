@@ -87,6 +87,7 @@ class Rule(StrEnum):
     DATABASE_HOST = "database-host", "The host of an existing database is no host name or address."
     NFS = "nfs", "Server, path or options of an NFS export cannot be mounted."
     EMAIL_DOMAIN = "email-domain", "A mail domain is none."
+    HTML_SOURCE = "html-source", "A source of HTML artifacts is no https origin."
     ENDPOINT_URL = (
         "endpoint-url",
         "The URL of an existing store is none, or says more than where it is.",

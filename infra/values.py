@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from problems import Rule
-from pulumi_mlflow.core import alb, aws_database, cron, uris, urls
+from pulumi_mlflow.core import alb, aws_database, cron, proxy, uris, urls
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -294,6 +294,16 @@ def _front_url(value: str) -> str:
     return _url(Rule.FRONT_URL, value, path=False, mend=f"https://{EXAMPLE_HOST}")
 
 
+def _html_source(value: str) -> str:
+    if proxy.check_html_source(value):
+        raise _refuse(
+            Rule.HTML_SOURCE,
+            "must be https:// and a host's full name, without path and wildcards",
+            "https://cdn.jsdelivr.net",
+        )
+    return value
+
+
 def _https_url(value: str) -> str:
     if alb.check_endpoint(value):
         raise _refuse(Rule.PROVIDER_URL, "must be a URL with https://")
@@ -515,4 +525,5 @@ KubernetesName = Annotated[Text, AfterValidator(_kubernetes_name)]
 Image = Annotated[Text, AfterValidator(_image)]
 Block = Annotated[Text, AfterValidator(_block)]
 InstanceClass = Annotated[Text, AfterValidator(_instance_class)]
+HtmlSource = Annotated[Text, AfterValidator(_html_source)]
 HttpsUrl = Annotated[Text, AfterValidator(_https_url)]

@@ -130,9 +130,21 @@ def test_nobody_passes_without_a_login(each):
         assert guard in conf
 
 
+def test_the_server_is_told_what_a_token_says_only_where_it_heeds_groups(each):
+    mode, found = each
+    told = mode == "oidc-mlflow"
+    config = files(found).get("oauth2-proxy.cfg", "")
+    assert ("set_authorization_header = true" in config) == told
+    assert ("X-Mlflow-Claims $claims;" in files(found)["nginx.conf"]) == told
+
+
 def test_a_token_goes_to_oauth2_proxy_before_all_else(usual):
     rules = usual.of("lb/listenerRule:ListenerRule")
-    first = min(rules, key=lambda item: item.inputs["priority"])
+    health, first, *_ = sorted(rules, key=lambda item: item.inputs["priority"])
+    # But for a path that nginx answers by a constant.
+    assert health.inputs["conditions"] == [{"pathPattern": {"values": ["/health"]}}]
+    assert kinds(health.inputs["actions"]) == ["forward"]
+    assert health.inputs["actions"][0]["targetGroupArn"].endswith("proxy-web-targets")
     assert first.inputs["conditions"] == [
         {"httpHeader": {"httpHeaderName": "Authorization", "values": ["*"]}}
     ]

@@ -21,7 +21,7 @@ import tenacity
 from pydantic import SecretStr
 
 from pulumi_mlflow.contracts import AuthMode
-from pulumi_mlflow.core.server import WEBHOOK_SCHEMES
+from pulumi_mlflow.core import outgoing
 from pulumi_mlflow.ops.stack import FrontDoor
 
 LOGIN = ("ann", "S3nt/inel+ke&y=%41 '\"$HOME ä")
@@ -41,7 +41,7 @@ def server(tmp_path_factory):
     command += ["--artifacts-destination", str(folder / "artifacts")]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # uvicorn would end a worker whose imports take over 5 s, again and again.
-    env |= {WEBHOOK_SCHEMES: "off", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    env |= {**outgoing.VARIABLES, "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=env, cwd=folder, start_new_session=True

@@ -18,7 +18,16 @@ from ..core.aws_image import check_reference
 from ..core.files import FILES_PATH
 from ..core.server_image import UID as WRITER_UID
 from ..generated import GeneratedSecret
-from ..login import HTPASSWD, NGINX_CONF, OIDC_CONFIG, OIDC_PORT, OIDC_UID, oidc_files
+from ..login import (
+    GROUPS_CLAIM,
+    HTPASSWD,
+    NGINX_CONF,
+    OIDC_CONFIG,
+    OIDC_PORT,
+    OIDC_UID,
+    groups_claim,
+    oidc_files,
+)
 from ..login import PROXY_PORT as PORT
 from ..login import PROXY_UID as UID
 from ..login import check as check_login
@@ -135,9 +144,13 @@ class AwsAuthProxyArgs(TypedDict):
     firewall: NotRequired[bool]
     """Whether WAF looks at requests; no unless given."""
     firewall_rate: NotRequired[int]
-    """Requests that one address may make within five minutes, with `firewall`; 10000 unless given."""
+    """Requests that one address may make within five minutes, with `firewall`; 3000000 unless given, which is
+    `rate_limit`'s."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, for nginx; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
+    html_sources: NotRequired[list[str]]
+    """Origins, such as `https://cdn.jsdelivr.net`, that HTML artifacts may load from as pages; none unless given."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -218,6 +231,7 @@ class AwsAuthProxy(AwsTaskComponent):
                 session.value,
                 self._physical(),
                 secure=True,
+                claims=auth is AuthMode.OIDC_MLFLOW,
                 upstream=f"http://127.0.0.1:{PORT}" if login == "alb" else "",
             )
 
@@ -234,7 +248,7 @@ class AwsAuthProxy(AwsTaskComponent):
         service_name, ready = self._run(args, auth, contents, own, groups, [*ways, *listened])
         self._records(args, balancer)
         if args.get("firewall", False):
-            self._firewall(balancer, args.get("firewall_rate", 10_000))
+            self._firewall(balancer, args.get("firewall_rate", alb.FIREWALL_RATE))
         scaling = args.get("scaling")
         if scaling:
             self._scale_server(scaling, balancer)
@@ -397,10 +411,20 @@ class AwsAuthProxy(AwsTaskComponent):
         )
         if login != "alb":
             return [redirect, listener]
+        # nginx answers it with a constant, and nothing below it: a path is compared as a whole.
+        health = aws.lb.ListenerRule(
+            self._child("health-rule"),
+            listener_arn=listener.arn,
+            priority=5,
+            conditions=[{"path_pattern": {"values": [proxy.CLIENTS_HEALTH_PATH]}}],
+            actions=[web],
+            tags=self._tags("health-rule"),
+            opts=self._opts(),
+        )
         token = aws.lb.ListenerRule(
             self._child("token-rule"),
             listener_arn=listener.arn,
-            # Before all others: the load balancer would send a program with a token to a login page.
+            # Before those that log in: the load balancer would send a program with a token to a login page.
             priority=10,
             conditions=[
                 {"http_header": {"http_header_name": "Authorization", "values": ["*"]}},
@@ -418,7 +442,7 @@ class AwsAuthProxy(AwsTaskComponent):
             tags=self._tags("api-rule"),
             opts=self._opts(),
         )
-        return [redirect, listener, token, api]
+        return [redirect, listener, health, token, api]
 
     def _certificate(self, args: AwsAuthProxyArgs) -> pulumi.Input[str]:
         """The certificate's ARN, known once it is valid."""
@@ -796,11 +820,13 @@ def _settings(
         oidc_host="127.0.0.1",
         oidc_port=OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=groups_claim(_provider(args)) if auth.by_provider else GROUPS_CLAIM,
         # The load balancer ends TLS.
         scheme="https",
         hsts=True,
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
         cache=args.get("cache", True),
+        html_sources=args.get("html_sources", []),
         multipart=args.get("multipart", False),
         # oauth2-proxy, of the same task, passes requests on too.
         trusted=(cidr, "127.0.0.1/32"),

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import iam
+from . import iam, proxy
 
 IDLE_SECONDS = range(300, 4001)
 """How long a connection may be silent, in seconds: an upload of a large artifact is, while the server sends it on to
@@ -19,6 +19,9 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl
 
 LOGINS = ("alb", "proxy")
 """Who logs browsers in: the load balancer itself, or oauth2-proxy behind it."""
+
+FIREWALL_RATE = 300 * proxy.RATE_LIMIT
+"""Requests of one address within the firewall's five minutes: no fewer than nginx lets pass."""
 
 _MANAGED_RULES = ("AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesKnownBadInputsRuleSet")
 """AWS's own sets that an upload of a model passes: the common one refuses bodies over 8 KB."""

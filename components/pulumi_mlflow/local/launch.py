@@ -10,10 +10,20 @@ from pathlib import Path
 
 import psutil
 
-from . import processes
+from . import app, processes
 
 LAUNCH_FILE = "launch.json"
 """argv and environment of the server, secrets included; readable by its owner only."""
+
+
+def _offer_app(folder: Path) -> str:
+    """Write what makes MLflow find our app; PYTHONPATH of the server."""
+    offered = folder / "app"
+    shutil.rmtree(offered, ignore_errors=True)
+    for name, content in app.entry_point().items():
+        (offered / name).parent.mkdir(parents=True, exist_ok=True)
+        (offered / name).write_text(content)
+    return os.pathsep.join([str(offered), str(Path(__file__).parents[2])])
 
 
 def _clear(folder: Path) -> None:
@@ -29,7 +39,7 @@ def main() -> None:
     processes.end(p for p in processes.of_folder(folder) if p.pid not in keep)
     launch = json.loads((folder / LAUNCH_FILE).read_text())
     _clear(folder / "tmp")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment = {**os.environ, "PYTHONPATH": _offer_app(folder)}
     os.execve(launch["argv"][0], launch["argv"], {**environment, **launch["environment"]})  # noqa: S606
 
 
