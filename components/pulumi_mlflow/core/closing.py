@@ -7,9 +7,11 @@ CLOSED = "closed"
 """What the program that closes the door says once it is."""
 
 READS = (
-    r"^(GET|HEAD|OPTIONS) |^POST [^?]*/(search[\w-]*|graphql|traces/metrics|batch-?get\w*)/?(\?|$)"
+    r"^(GET|HEAD|OPTIONS) |"
+    r"^POST /(graphql|(ajax-)?api/[\d.]+/mlflow/"
+    r"(([\w-]+/)+(search[\w-]*|get-latest-versions)|traces/(metrics|batchGetInfos|calculate-filter-correlation)))(\?|$)"
 )
-"""Method and URI of requests that only read; MLflow sends its searches by POST. All else is a write."""
+"""Method and URI of requests that only read: MLflow 3.17.2 sends searches by POST. All else is a write."""
 
 WAITING = "This stack is being restored and takes nothing new until that has ended."
 """The answer to a writer, with 503, after which MLflow's client tries again for minutes."""
