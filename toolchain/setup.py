@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, kubernetes, maven, node, packages, programs, providers
+from steps import engine, images, kubernetes, locks, maven, node, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -565,6 +565,8 @@ def run_program(environment: Environment, words: list[str]) -> int:
     if not words:
         raise SetupError("run: which program? python3 toolchain/setup.py run -- pulumi version")
     env = environment.full()
+    if words[0] == "pulumi":
+        locks.say_stale(env.get("PULUMI_BACKEND_URL", ""))
     try:
         os.execvpe(words[0], words, env)  # noqa: S606 - that is what it is for
     except OSError as error:

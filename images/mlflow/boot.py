@@ -20,6 +20,7 @@ import artifact_uris
 import artifacts
 import database_check
 import migrate_database
+import unfinished
 from bootlib import BootError, environment, wait
 
 DRIVERS = {"postgresql+psycopg2": "psycopg2", "mysql+pymysql": "pymysql", "sqlite": "sqlite3"}
@@ -190,8 +191,9 @@ def ready() -> None:
 
 
 def serve(argv: list[str]) -> None:
-    """Check the drivers, make ready what the server finds, then become the server."""
+    """Check the drivers and the data, make ready what the server finds, then become the server."""
     check_drivers()
+    unfinished.refuse()
     artifacts.clean_scratch()
     artifact_uris.align()
     os.execvp(argv[0], argv)

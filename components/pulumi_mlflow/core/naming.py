@@ -8,6 +8,9 @@ DOCKER_NAME_LIMIT = 63
 
 _HASH_LENGTH = 8
 
+MANAGED = "pulumi-mlflow/managed-by"
+"""Label of everything that we create, and of nothing else."""
+
 
 def physical_name(deployment: str, *parts: str, limit: int = DOCKER_NAME_LIMIT) -> str:
     """A name that carries its deployment, is valid as a DNS label, and stays within a limit.
@@ -69,5 +72,5 @@ def labels(deployment: str, role: str) -> dict[str, str]:
     return {
         "pulumi-mlflow/deployment": deployment,
         "pulumi-mlflow/role": role,
-        "pulumi-mlflow/managed-by": "pulumi",
+        MANAGED: "pulumi",
     }

@@ -12,7 +12,7 @@ from typing import Any
 import bcrypt
 import jinja2
 
-from . import outgoing
+from . import closing, outgoing
 
 NONE, BASIC, OIDC, MLFLOW, OIDC_MLFLOW = MODES = ("none", "basic", "oidc", "mlflow", "oidc-mlflow")
 """Ways to log in: the values of `contracts.AuthMode`, which is Pulumi's."""
@@ -22,6 +22,9 @@ HEALTH_PATH = "/-/health"
 
 CLIENTS_HEALTH_PATH = "/health"
 """The same where MLflow's clients and load balancers ask, with the body that MLflow itself answers."""
+
+PID_PATH = "/tmp/nginx.pid"  # noqa: S108 - in its container
+"""File with nginx's process id."""
 
 LOGOUT_PATH = "/-/logout"
 """Ends the session of a browser, in the OIDC modes."""
@@ -190,7 +193,7 @@ _NGINX = """\
             proxy_set_header X-Real-IP $remote_addr;
 {%- endmacro %}
 daemon off;
-pid /tmp/nginx.pid;
+pid {{ pid_path }};
 error_log stderr warn;
 # A fixed number: `auto` counts the machine's cores, not the container's share of them.
 worker_processes 2;
@@ -328,6 +331,11 @@ http {
     }
 {% endif %}
 
+    map "$request_method $request_uri" $writes {
+        default yes;
+        "~{{ reads }}" "";
+    }
+
     # With the variable in proxy_pass: a server that comes back with another address is found within seconds.
     resolver {{ resolver }} valid=5s;
     resolver_timeout 5s;
@@ -370,6 +378,13 @@ http {
         }
         if ($cross_site) {
             return 403 {{ error("PERMISSION_DENIED", "Another site made your browser ask for this.") }};
+        }
+        set $closed "";
+        if (-f {{ closed_path }}) {
+            set $closed $writes;
+        }
+        if ($closed) {
+            return 503 {{ error("TEMPORARILY_UNAVAILABLE", closed) }};
         }
 {% if rate_limit %}
         limit_req zone=clients burst={{ rate_limit }} nodelay;
@@ -693,6 +708,10 @@ def render_nginx(settings: ProxySettings) -> str:
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
         jobs=f"{_authority(settings.jobs_host)}:{settings.jobs_port}" if settings.jobs_host else "",
         job_paths=_JOB_PATHS,
+        reads=closing.READS,
+        closed_path=closing.CLOSED_PATH,
+        pid_path=PID_PATH,
+        closed=closing.WAITING,
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),

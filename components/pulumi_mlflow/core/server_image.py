@@ -21,6 +21,12 @@ BOOT = ["python", f"{MODULES}/boot.py"]
 ARTIFACTS = ["python", f"{MODULES}/artifacts.py"]
 """The program that makes, proves and copies artifact stores."""
 
+RESTORE = ["python", f"{MODULES}/restore.py"]
+"""The program that does a restore's steps on the server's own database and store."""
+
+RESTORE_COMMAND = "RESTORE_COMMAND"
+"""Its variable: what a person types to finish the restore."""
+
 MAKE_USER = ["python", f"{MODULES}/database_user.py"]
 """The program that makes the server's user in a database, as its administrator."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -196,7 +197,10 @@ def restore(
     source: Annotated[Path, typer.Option("--from", help="Folder that `dump` has written.")],
     yes: Yes = False,
 ) -> None:
-    """Replace a running stack's database and artifacts, and the secrets that open them, by a dump's."""
+    """Replace a stack's database and artifacts, and the secrets that open them, by a dump's.
+
+    Nobody can write meanwhile. Ended before it switches, it has changed nothing; after that, it is run again.
+    """
     found = _stack(stack)
     with _status(f"restoring stack {stack}") as show:
         prepared = dump_module.prepare_restore(found, source.absolute(), show)
@@ -206,9 +210,10 @@ def restore(
         f"'{manifest.stack}' from {manifest.created:%Y-%m-%d %H:%M} UTC?"
     )
     _confirm(question, yes=yes)
-    with _status(f"restoring stack {stack}") as show:
-        prepared.data(show)
-    prepared.secrets()
+    # Lines, since Pulumi's own output comes between them.
+    prepared.run(
+        lambda step: _progress.print(Text(f"restoring stack {stack}: {step}"), soft_wrap=True)
+    )
     typer.echo(f"stack {stack}: restored from {source} ({len(manifest.files)} files)")
 
 
@@ -490,6 +495,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: instead of those of the process.
     """
+    with contextlib.suppress(ValueError):  # not in the main thread
+        # As Ctrl-C: what was begun is ended in order.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(args=arguments, prog_name="pulumi-mlflow")
     except OpsError as error:
