@@ -30,6 +30,7 @@ __all__ = [
     "Job",
     "build_image",
     "connect",
+    "copy_out",
     "image_exists",
     "limit",
     "run_job",
@@ -225,15 +226,23 @@ def run_job_to_folder(client: docker.DockerClient, job: Job, path: str, folder: 
         with _created(client, filled) as container:
             container.start()
             output = _finish(container, filled)
-            stream, _ = container.get_archive(path, chunk_size=CHUNK)
-            with tarfile.open(
-                fileobj=io.BufferedReader(_Pipe(stream), CHUNK), mode="r|"
-            ) as archive:
-                for member in archive:
-                    member.name = member.name.partition("/")[2]
-                    if member.name:
-                        archive.extract(member, folder, filter="data")
+            copy_out(container, path, folder)
     return output
+
+
+def copy_out(container: Container, path: str, folder: Path) -> None:
+    """Copy a file, or what is in a folder, out of a container to a folder of this machine; it need not run.
+
+    Raises:
+        docker.errors.NotFound: the container has no such path.
+    """
+    stream, _ = container.get_archive(path, chunk_size=CHUNK)
+    with tarfile.open(fileobj=io.BufferedReader(_Pipe(stream), CHUNK), mode="r|") as archive:
+        for member in archive:
+            _, inside, name = member.name.partition("/")
+            if inside or not member.isdir():
+                member.name = name or member.name
+                archive.extract(member, folder, filter="data")
 
 
 def run_job_from_folder(client: docker.DockerClient, job: Job, path: str, source: Path) -> str:

@@ -1,6 +1,6 @@
 """What stands in a compose file of MLflow, and what becomes of it in a stack: one table.
 
-compose_mapping.py acts on it, and docs/from-compose.md shows it.
+mapping.py acts on it, and docs/from-compose.md shows it.
 """
 
 from enum import Enum
@@ -54,7 +54,7 @@ RULES = (
         _T, "backend_uri", Fate.SETTING,
         ("--backend-store-uri", "MLFLOW_BACKEND_STORE_URI"),
         "database.engine, database.name, database.username, database.existing",
-        "`existing` where its host is no service of the file; the password is never written.",
+        "`existing` where its host surely is no part of the old deployment: see below; the password is never written.",
     ),
     Rule(
         _T, "artifact_root", Fate.SETTING,
@@ -78,7 +78,7 @@ RULES = (
         _T, "endpoint", Fate.SETTING,
         ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         "artifacts.store, artifacts.existing.endpoint_url",
-        "A service of the file: a store of the stack's own. Any other host: `existing`.",
+        "A service of the file: a store of the stack's own. `existing` as for the database.",
     ),
     Rule(
         _T, "region", Fate.SETTING,
@@ -126,7 +126,75 @@ RULES = (
         _T, "app", Fate.SETTING,
         ("--app-name", "MLFLOW_AUTH_CONFIG_PATH"),
         "access.auth",
-        "`basic-auth` is `mlflow`. Its users are in a database of their own and are not taken along.",
+        "`basic-auth` is `mlflow`, `oidc-auth` (the plugin mlflow-oidc-auth) is `oidc-mlflow`. Users and what each may"
+        " do are in a database of their own and are not taken along.",
+    ),
+    Rule(
+        _T, "issuer", Fate.SETTING,
+        ("OIDC_DISCOVERY_URL",),
+        "access.oidc.issuer",
+        "Of the plugin mlflow-oidc-auth.",
+    ),
+    Rule(
+        _T, "client_id", Fate.SETTING,
+        ("OIDC_CLIENT_ID",),
+        "access.oidc.client_id",
+        "",
+    ),
+    Rule(
+        _T, "client_secret", Fate.DATA,
+        ("OIDC_CLIENT_SECRET",),
+        "oidc_client_secret (secret)",
+        "Set the secret.",
+    ),
+    Rule(
+        _T, "allowed_groups", Fate.SETTING,
+        ("OIDC_GROUP_NAME",),
+        "access.oidc.allowed_groups",
+        "With the administrators' groups, which the plugin lets in too.",
+    ),
+    Rule(
+        _T, "admin_groups", Fate.SETTING,
+        ("OIDC_ADMIN_GROUP_NAME",),
+        "access.oidc.admin_groups",
+        "",
+    ),
+    Rule(
+        _T, "groups_claim", Fate.SETTING,
+        ("OIDC_GROUPS_ATTRIBUTE",),
+        "access.oidc.groups_claim",
+        "",
+    ),
+    Rule(
+        _T, "scopes", Fate.SETTING,
+        ("OIDC_SCOPE",),
+        "access.oidc.scopes",
+        "`openid email profile` is asked for anyway.",
+    ),
+    Rule(
+        _T, "default_permission", Fate.SETTING,
+        ("DEFAULT_MLFLOW_PERMISSION",),
+        "access.permissions.default",
+        "Without it the plugin lets everybody manage everything; the stack lets them read.",
+    ),
+    Rule(
+        _T, "oidc_plugin", Fate.LOST,
+        (
+            "OIDC_PROVIDER_TYPE", "OIDC_GROUP_DETECTION_PLUGIN", "OIDC_AUTHORIZATION_URL", "OIDC_TOKEN_URL",
+            "OIDC_USER_URL", "PERMISSION_SOURCE_ORDER",
+        ),
+        "",
+        "The stack asks the issuer for its addresses, and reads groups from the token.",
+    ),
+    Rule(
+        _T, "oidc_done", Fate.DONE,
+        (
+            "OIDC_REDIRECT_URI", "OIDC_PROVIDER_DISPLAY_NAME", "OIDC_USERS_DB_URI", "OIDC_ALEMBIC_VERSION_TABLE",
+            "AUTOMATIC_LOGIN_REDIRECT", "EXTEND_MLFLOW_MENU", "DEFAULT_LANDING_PAGE_IS_PERMISSIONS",
+            "PERMANENT_SESSION_LIFETIME",
+        ),
+        "",
+        "The stack wires the login itself; users and permissions are not taken along.",
     ),
     Rule(
         _T, "pool_size", Fate.SETTING,
@@ -148,7 +216,10 @@ RULES = (
     ),
     Rule(
         _T, "auth_secret", Fate.DONE,
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"),
+        (
+            "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD",
+            "SECRET_KEY",
+        ),
         "",
         _GENERATED,
     ),
@@ -432,8 +503,7 @@ RULES = (
     Rule(
         _A, "engine", Fate.LOST,
         (
-            "extra_hosts", "dns", "dns_search", "links", "external_links", "sysctls", "ulimits", "runtime",
-            "configs",
+            "extra_hosts", "dns", "dns_search", "external_links", "sysctls", "ulimits", "runtime",
         ),
         "",
         "A stack has no setting for it.",
@@ -441,16 +511,16 @@ RULES = (
     Rule(
         _A, "labels", Fate.LOST,
         ("labels",),
-        "",
-        "The stack sets its own; a proxy that is steered by labels needs its route to the front door by other"
-        " means.",
+        "access.username, access.users, access.hosts",
+        "Host names and the users of passwords are, of Traefik and Caddy; a proxy that is steered by labels needs its"
+        " route to the front door by other means.",
     ),
     Rule(
         _A, "own", Fate.DONE,
         (
             "image", "build", "command", "entrypoint", "environment", "env_file", "volumes", "secrets",
-            "profiles", "container_name", "hostname", "depends_on", "restart", "healthcheck", "expose",
-            "logging", "init", "user", "stop_grace_period", "stop_signal", "pull_policy", "platform",
+            "configs", "links", "profiles", "container_name", "hostname", "depends_on", "restart", "healthcheck",
+            "expose", "logging", "init", "user", "stop_grace_period", "stop_signal", "pull_policy", "platform",
             "read_only", "tmpfs", "security_opt", "cap_drop", "shm_size", "mem_reservation", "memswap_limit",
             "stdin_open", "tty", "working_dir", "deploy", "attach", "develop", "annotations", "extends",
         ),
@@ -473,7 +543,8 @@ def table() -> list[tuple[str, str, str, str]]:
             )
             or "nothing",
             Fate.DONE: "nothing",
-            Fate.LOST: "**not taken**",
+            Fate.LOST: "**not taken**"
+            + "".join(f", but `mlflow:{key}`" for key in rule.target.split(", ") if key),
         }
         rows.append((rule.role.value, names, becomes[rule.fate], rule.note))
     return rows
