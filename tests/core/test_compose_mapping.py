@@ -7,6 +7,7 @@ from tests.core.compose_projects import FIXTURES, PROJECTS, lines, mapped
 from pulumi_mlflow.core.compose import file as compose_file
 from pulumi_mlflow.core.compose import mapping, rules
 from pulumi_mlflow.core.compose.file import Port
+from pulumi_mlflow.core.compose.sources import FileSource
 
 EXPECTED = {
     "mysql-minio": """
@@ -296,6 +297,134 @@ def test_what_it_takes_to_copy_the_data():
     # What the stack uses where it is needs no copy.
     assert mapped("oidc-existing").database is None
     assert mapped("oidc-existing").store is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pgbouncer", ("postgres", 5432, "tracking", "tracker", "sentinel-db", "")),
+        ("password-by-cat", ("db", 5432, "tracking", "tracker", "sentinel-from-file", "")),
+        ("search-path", ("db", 5432, "company", "tracker", "sentinel-db", "tracking")),
+        ("entrypoint-override", ("database", 5432, "tracking", "postgres", "sentinel-db", "")),
+        ("env-file-colon", ("db", 5432, "tracking", "tracker", "sentinel-db", "")),
+        ("host-network", ("db", 5432, "tracking", "tracker", "sentinel-db", "")),
+        ("traefik-labels", ("mysql", 3306, "tracking", "tracker", "sentinel-db", "")),
+    ],
+)
+def test_the_old_database_is_reached_as_its_server_did(name, expected):
+    found = mapped(name).database
+    assert expected == (
+        found.service, found.port, found.name, found.username, found.password, found.schema,
+    )  # fmt: skip
+
+
+def test_files_of_the_old_server_are_taken_along():
+    found = mapped("sqlite-volume")
+    assert found.database_file == FileSource("mlflow", "/mlflow/mlflow.db")
+    roots = ("/mlflow/artifacts", "file:///mlflow/artifacts")
+    assert found.artifact_folder == FileSource("mlflow", "/mlflow/artifacts", roots)
+    assert mapped("init-job").store.uri == "s3://runs"
+    assert mapped("init-job").store.service == "store"
+    assert mapped("folded-script").store.service == "minio"
+
+
+def test_what_another_app_has_is_not_taken_for_the_servers():
+    """Neither by standing first, nor by its variables."""
+    text = """
+services:
+  airflow-db: {image: 'postgres:13', environment: {POSTGRES_USER: air, POSTGRES_PASSWORD: x, POSTGRES_DB: air}, mem_limit: 1g}
+  scoring: {image: mlflow, command: mlflow models serve -m x, ports: ['5001:5001']}
+  backup: {image: mlflow, command: mlflow gc --backend-store-uri postgresql://air:x@airflow-db/air}
+  db: {image: 'postgres:16', environment: {POSTGRES_USER: ml, POSTGRES_PASSWORD: y, POSTGRES_DB: ml}}
+  tracker: {image: mlflow, command: mlflow server --backend-store-uri postgresql://ml:y@db/ml -w 3, ports: ['80:5000']}
+"""
+    file = compose_file.parse(text, lambda _path: None, {})
+    found = mapping.map_file(file, lambda _path: None, "/")
+    assert found.settings["database"] == {"engine": "postgresql", "name": "ml", "username": "ml"}
+    assert found.settings["tracking"] == {"workers": 3}
+    assert found.settings["access"]["port"] == 80
+    assert (found.database.service, found.database.password) == ("db", "y")
+    assert "airflow-db = postgres:13: is a database that the server does not use" in lines(found)
+    assert "scoring = mlflow: is no part of a stack" in lines(found)
+
+
+@pytest.mark.parametrize(
+    ("labels", "files", "users", "hosts"),
+    [
+        (["traefik.http.routers.m.rule=Host(`a.org`) && PathPrefix(`/`)"], {}, None, ["a.org"]),
+        (["traefik.http.routers.m.rule=Host(`a.org`) || Host(`b.org`)"], {}, None, ["a.org", "b.org"]),
+        (["traefik.http.routers.m.middlewares=x,l@docker", "traefik.http.middlewares.l.basicauth.users=ada:$$a$$b,eve:c"],
+         {}, ["ada", "eve"], None),
+        (["traefik.http.routers.m.middlewares=l", "traefik.http.middlewares.l.basicAuth.usersFile=/users"],
+         {"users.txt": "ada:x\n# no\neve:y\n"}, ["ada", "eve"], None),
+        (["traefik.http.middlewares.l.basicauth.users=ada:x"], {}, None, None),  # nothing uses it
+        (["caddy=a.org", "caddy.basic_auth.ada=hash"], {}, ["ada"], ["a.org"]),
+    ],
+)  # fmt: skip
+def test_logins_and_names_in_labels(labels, files, users, hosts):
+    tree = {
+        "services": {
+            "proxy": {"image": "traefik", "volumes": ["./users.txt:/users"]},
+            "m": {"image": "mlflow", "command": "mlflow server", "labels": labels},
+        }
+    }
+    read = lambda path: files.get(path.removeprefix("./"))  # noqa: E731
+    file = compose_file.parse(yaml.safe_dump(tree), read, {})
+    access = mapping.map_file(file, read, "/").settings["access"]
+    assert access.get("hosts") == hosts
+    found = [access[k] for k in ("username",) if k in access] + access.get("users", [])
+    assert (found or None) == users
+
+
+def test_a_caddyfile_has_names_and_users():
+    text = "ml.example.org, www.example.org {\n  basic_auth {\n    ada hash\n    eve hash\n  }\n  reverse_proxy m:5000\n}\n"
+    tree = {
+        "services": {
+            "caddy": {"image": "caddy", "volumes": ["./Caddyfile:/etc/caddy/Caddyfile"], "ports": ["443:443"]},
+            "m": {"image": "mlflow", "command": "mlflow server"},
+        }
+    }  # fmt: skip
+    read = {"./Caddyfile": text}.get
+    file = compose_file.parse(yaml.safe_dump(tree), read, {})
+    access = mapping.map_file(file, read, "/").settings["access"]
+    assert (access["username"], access["users"]) == ("ada", ["eve"])
+    assert access["hosts"] == ["ml.example.org", "www.example.org"]
+
+
+def test_the_oidc_plugins_own_defaults_are_known():
+    text = """
+services:
+  m:
+    image: mlflow
+    command: mlflow server --app-name oidc-auth
+    environment: {OIDC_DISCOVERY_URL: 'https://id.example.org/.well-known/openid-configuration', OIDC_CLIENT_ID: c}
+"""
+    file = compose_file.parse(text, lambda _path: None, {})
+    found = mapping.map_file(file, lambda _path: None, "/")
+    access = found.settings["access"]
+    assert access["auth"] == "oidc-mlflow"
+    assert access["oidc"]["admin_groups"] == ["mlflow-admin"]
+    assert access["oidc"]["allowed_groups"] == ["mlflow", "mlflow-admin"]
+    # Everybody may manage everything there; that is not taken without a word.
+    assert "permissions" not in access
+    assert "without DEFAULT_MLFLOW_PERMISSION the plugin lets everybody manage all" in lines(found)
+
+
+def test_a_permission_of_mlflows_own_users_is_taken():
+    tree = {
+        "services": {
+            "m": {
+                "image": "mlflow",
+                "command": "mlflow server --app-name basic-auth",
+                "environment": {"MLFLOW_AUTH_CONFIG_PATH": "/auth.ini"},
+                "volumes": ["./auth.ini:/auth.ini"],
+            }
+        }
+    }
+    read = {"./auth.ini": "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"}.get
+    file = compose_file.parse(yaml.safe_dump(tree), read, {})
+    access = mapping.map_file(file, read, "/").settings["access"]
+    assert access == {"auth": "mlflow", "permissions": {"default": "NO_PERMISSIONS"}}
 
 
 def test_without_a_command_the_services_own_variables_tell_the_database():

@@ -231,10 +231,12 @@ class AccessMapper:
         for other in public:
             if other != port:
                 notes.find(place, str(other.published), "the stack's front door is one port")
+        why = "went past the front door; the stack publishes the front door alone"
         for beside in (self._parts.first(Role.OIDC), server):
-            for other in beside.ports if beside and beside is not front else ():
+            if beside is None or beside is front:
+                continue
+            for other in beside.ports:
                 if other.published:
-                    why = "went past the front door; the stack publishes the front door alone"
                     notes.find(f"{beside.name}.ports", str(other.published), why)
         self._beyond(place, port.address or "0.0.0.0", port.published, front)  # noqa: S104 - as it was
 

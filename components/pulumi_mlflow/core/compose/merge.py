@@ -49,7 +49,7 @@ def _override(loader: yaml.SafeLoader, node: yaml.Node) -> _Tagged:
         return _Tagged(True, loader.construct_sequence(node, deep=True))
     return _Tagged(
         True, loader.construct_object(yaml.ScalarNode("tag:yaml.org,2002:str", node.value))
-    )  # type: ignore[no-untyped-call]
+    )
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("^<<$"), ["<"])
@@ -104,7 +104,7 @@ class Tree:
     def _loaded(self, text: str, folder: str, depth: int) -> dict[str, Any]:
         if depth > _DEPTH:
             raise ComposeFileError("its `extends` or `include` lead in a circle")
-        tree = self._filled(load_yaml(text))
+        tree: dict[str, Any] = self._filled(load_yaml(text))
         if not isinstance(tree, dict):
             raise ComposeFileError("no 'services:' in it; is it a compose file?")
         services = tree.get("services")
@@ -159,7 +159,8 @@ class Tree:
                 continue
             home = entry.get("project_directory") or posixpath.dirname(place)
             inner = merge(inner, self._loaded(text, str(home), depth + 1))
-        return merge(inner, tree)
+        whole: dict[str, Any] = merge(inner, tree)
+        return whole
 
     def _filled(self, node: Any) -> Any:
         if isinstance(node, str):

@@ -181,7 +181,7 @@ class _Search:
         for at, word in enumerate(words):
             name = basename(word)
             if name in SHELLS or name in ("su", "runuser"):
-                script, arguments = self._script(words[at + 1 :])
+                script, arguments = self._script(words[at + 1 :], takes_files=name in SHELLS)
                 if script is None:
                     continue
                 return self._in_script(script, arguments, environment, depth)
@@ -189,14 +189,13 @@ class _Search:
                 return None
         return self._started(words, environment, depth)
 
-    def _script(self, words: Sequence[str]) -> tuple[str | None, list[str]]:
+    def _script(self, words: Sequence[str], *, takes_files: bool) -> tuple[str | None, list[str]]:
         """What a shell is given: text after `-c`, or a file."""
         for at, word in enumerate(words):
             if re.fullmatch(r"-[a-z]*c", word) and at + 1 < len(words):
                 return words[at + 1], list(words[at + 3 :])
-            if word == "-o":
-                continue
-            if not word.startswith(("-", "+")) and words[at - 1 : at] != ["-o"]:
+            is_option = word.startswith(("-", "+")) or (at and words[at - 1] == "-o")
+            if takes_files and not is_option:
                 text = self._file(word)
                 return text, list(words[at + 1 :])
         return None, []
