@@ -67,7 +67,7 @@ def test_commands_in_text_form_are_split_as_compose_does(text, expected):
 
 @pytest.mark.parametrize("text", ["a 'b", 'a "b', "a\\", "a $(b"])
 def test_commands_that_do_not_end(text):
-    with pytest.raises(ValueError, match="backslash|quote"):
+    with pytest.raises(ValueError, match=r"backslash|quote"):
         shell_words(text)
 
 

@@ -231,14 +231,19 @@ class AccessMapper:
         for other in public:
             if other != port:
                 notes.find(place, str(other.published), "the stack's front door is one port")
-        why = "went past the front door; the stack publishes the front door alone"
-        for beside in (self._parts.first(Role.OIDC), server):
-            if beside is None or beside is front:
-                continue
-            for other in beside.ports:
-                if other.published:
-                    notes.find(f"{beside.name}.ports", str(other.published), why)
+        self._past(front)
         self._beyond(place, port.address or "0.0.0.0", port.published, front)  # noqa: S104 - as it was
+
+    def _past(self, front: Service) -> None:
+        """Ports by which the front door could be gone past."""
+        for service in (self._parts.first(Role.OIDC), self._parts.server):
+            for port in service.ports if service and service is not front else ():
+                if service and port.published:
+                    self._notes.find(
+                        f"{service.name}.ports",
+                        str(port.published),
+                        "went past the front door; the stack publishes the front door alone",
+                    )
 
     def _public_names(self, front: Service | None) -> list[str]:
         door = self._door
