@@ -1,10 +1,10 @@
-"""Writes the table of docs/from-compose.md from core/compose_rules.py; `--check` only compares."""
+"""Writes the table of docs/from-compose.md from core/compose/rules.py; `--check` only compares."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from pulumi_mlflow.core.compose_rules import table
+from pulumi_mlflow.core.compose.rules import table
 
 TARGET = Path(__file__).resolve().parent / "from-compose.md"
 BEGIN, END = "<!-- Made by docs/compose_table.py: begin -->", "<!-- end -->"

@@ -255,8 +255,10 @@ def _require_columns(
 @contextlib.contextmanager
 def _snapshot(engine: Any) -> Iterator[Any]:
     """A connection that sees one moment of the database, whoever writes meanwhile."""
+    # SQLite has one level only, which is more than that.
+    level = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
     with engine.connect() as connection:
-        yield connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection.execution_options(isolation_level=level)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +22,8 @@ PROJECTS = sorted(folder.name for folder in FIXTURES.iterdir())
 
 
 def compose(name):
-    return next(path for path in (FIXTURES / name).iterdir() if "compose" in path.name)
+    files = sorted((FIXTURES / name).iterdir())
+    return next(path for path in files if re.fullmatch(r"(docker-)?compose\.ya?ml", path.name))
 
 
 @pytest.fixture
@@ -58,9 +61,11 @@ def loaded(file, stack, secrets):
 @pytest.mark.parametrize("name", PROJECTS)
 def test_the_file_is_right_by_our_own_settings_and_holds_no_secret(clone, capsys, name):
     code, out, err = call(capsys, "import-compose", str(compose(name)), "--stack", name)
-    assert code == 0, err
     file = clone / f"Pulumi.{name}.yaml"
-    secrets = import_compose.read(compose(name), None).mapped.secrets
+    mapped = import_compose.read(compose(name), None).mapped
+    lost = not mapped.is_whole or "changed" in err
+    assert code == (3 if lost else 0), err
+    secrets = mapped.secrets
     assert loaded(file, name, secrets).runtime.value == "docker"
     assert "sentinel" not in file.read_text() + out + err
     assert f"make up STACK={name}" in out or f"pulumi up -s {name}" in out
@@ -73,6 +78,75 @@ def test_what_our_rules_refuse_is_mended_and_said(clone, capsys):
     assert "(got \"ml_artifacts\"); written: 'mlflow'" in err
     config = yaml.safe_load((clone / "Pulumi.n.yaml").read_text())["config"]
     assert config["mlflow:artifacts"]["bucket"] == "mlflow"
+
+
+WHOLE = """
+services:
+  db:
+    image: postgres:16
+    environment: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
+  mlflow:
+    image: ghcr.io/mlflow/mlflow:v2.22.0
+    ports: ["127.0.0.1:5001:5000"]
+    command: mlflow server --host 0.0.0.0 --backend-store-uri postgresql://u:p@db/d --artifacts-destination /data
+"""
+
+
+def test_the_exit_code_tells_whether_something_is_lost(clone, capsys):
+    file = clone / "compose.yml"
+    file.write_text(WHOLE)
+    code, _, err = call(capsys, "import-compose", str(file), "--stack", "whole")
+    assert (code, re.findall("(?m)^not so|^changed", err)) == (0, [])
+    assert "note     services: nothing in the file asks for a login" in err
+
+    file.write_text(WHOLE.replace("--host", "--static-prefix /x --host"))
+    code, _, err = call(capsys, "import-compose", str(file), "--stack", "lost")
+    assert (code, re.findall("(?m)^not so|^changed", err)) == (3, ["not so"])
+
+    file.write_text(WHOLE.replace("POSTGRES_DB: d", "POSTGRES_DB: D-1").replace("db/d", "db/D-1"))
+    code, _, err = call(capsys, "import-compose", str(file), "--stack", "changed")
+    assert (code, re.findall("(?m)^not so|^changed", err)) == (3, ["changed"])
+    assert import_compose.read(file, None).mapped.database.name == "D-1"  # it is still copied
+
+
+def test_files_go_on_top_of_one_another_as_in_docker_compose(clone, capsys, monkeypatch):
+    folder = FIXTURES / "entrypoint-override"
+    monkeypatch.delenv("COMPOSE_FILE", raising=False)
+
+    def workers(*paths):
+        found = import_compose.read([Path(p) for p in paths], None)
+        return [f.name for f in found.files], found.mapped.settings.get("tracking")
+
+    base, prod = folder / "compose.yml", folder / "compose.prod.yml"
+    both = ["compose.yml", "compose.override.yml"]
+    assert workers(base) == (both, {"workers": 3})
+    assert workers(folder) == (both, {"workers": 3})
+    allowed = {"workers": 6, "allowed_hosts": ["ml.example.org"]}
+    assert workers(base, prod) == (["compose.yml", "compose.prod.yml"], allowed)
+    monkeypatch.setenv("COMPOSE_FILE", "compose.yml:compose.prod.yml")
+    assert workers(base) == (["compose.yml", "compose.prod.yml"], allowed)
+    code, out, _ = call(
+        capsys, "import-compose", "-f", str(base), "--file", str(prod), "--stack", "several"
+    )
+    assert code == 3
+    assert "compose.prod.yml" in out
+    config = yaml.safe_load((clone / "Pulumi.several.yaml").read_text())["config"]
+    assert config["mlflow:tracking"]["workers"] == 6
+
+
+def test_names_and_addresses_of_this_machine_are_known(clone):
+    for own in ("127.0.0.1", socket.gethostname(), "localhost"):
+        assert import_compose._is_this_machine(own)
+    assert not import_compose._is_this_machine("192.0.2.1")
+    assert not import_compose._is_this_machine("no-such-host.invalid")
+    file = clone / "compose.yml"
+    text = WHOLE.replace("@db/", f"@{socket.gethostname()}:5439/")
+    file.write_text(
+        text.replace("image: postgres:16", "image: postgres:16\n    ports: ['5439:5432']")
+    )
+    found = import_compose.read(file, None).mapped
+    assert "existing" not in found.settings["database"]
+    assert (found.database.service, found.database.port) == ("db", 5432)
 
 
 def test_an_existing_file_stays_as_it_is(clone, capsys):
@@ -122,5 +196,5 @@ def test_module_runs_without_a_project_on_the_path(clone):
         cwd=clone, env={**os.environ, "PYTHONPATH": str(ROOT / "components")}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     assert (clone / "Pulumi.compose.yaml").is_file()

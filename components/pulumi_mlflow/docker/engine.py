@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "Job",
     "build_image",
     "connect",
+    "copy_out",
     "filled_volume",
     "image_exists",
     "limit",
@@ -252,11 +254,19 @@ def run_job_to_folder(client: docker.DockerClient, job: Job, path: str, folder: 
         with _created(client, filled) as container:
             container.start()
             output = _finish(container, filled)
-            _download(client, container, path, folder)
+            copy_out(client, container, path, folder)
     return output
 
 
-def _download(client: docker.DockerClient, container: Container, path: str, folder: Path) -> None:
+def copy_out(
+    client: docker.DockerClient, container: Container, path: str, folder: Path
+) -> None:
+    """Copy a file, or what is in a folder, out of a container to a folder of this machine; it need not run.
+
+    Raises:
+        EngineError: the engine cannot read it.
+        NotFound: the container has no such path.
+    """
     # Not the SDK's `get_archive`: it leaves an answer open that was not read to its end, and while it is open the
     # engine removes neither container nor volume.
     url = f"{client.api.base_url}/v{client.api.api_version}/containers/{container.id}/archive"
@@ -267,13 +277,16 @@ def _download(client: docker.DockerClient, container: Container, path: str, fold
         stream=True,
         timeout=client.api.timeout,
     ) as answer:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise NotFound(f"{container.name}: no {path}")
         if not answer.ok:
             raise EngineError(f"{container.name}: {path}: {answer.text}")
         pipe = io.BufferedReader(_Pipe(answer.iter_content(CHUNK)), CHUNK)
         with tarfile.open(fileobj=pipe, mode="r|") as archive:
             for member in archive:
-                member.name = member.name.partition("/")[2]
-                if member.name:
+                _, inside, name = member.name.partition("/")
+                if inside or not member.isdir():
+                    member.name = name or member.name
                     archive.extract(member, folder, filter="data")
 
 

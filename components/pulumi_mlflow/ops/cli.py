@@ -372,8 +372,18 @@ def images_update(
 
 @app.command("import-compose")
 def import_compose(
-    file: Annotated[Path, typer.Argument(help="Compose file of an MLflow deployment.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Compose file of an MLflow deployment, or its folder; more files go on top of it, in order.",
+        ),
+    ] = None,
     stack: Annotated[str, typer.Option("--stack", "-s", help="Name of the new stack.")] = "compose",
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="Another way to name files, as in docker compose."),
+    ] = None,
     env_file: Annotated[
         Path | None,
         typer.Option("--env-file", help="What fills in its variables; default: .env beside it."),
@@ -381,6 +391,14 @@ def import_compose(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", help="As in docker compose; may be repeated.")
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Use the database and the store where they are, even where it is in doubt whose they are: `up` "
+            "migrates them.",
+        ),
+    ] = False,
     with_data: Annotated[
         bool,
         typer.Option("--with-data", help="Copy runs and artifacts into the stack, which is up."),
@@ -396,27 +414,39 @@ def import_compose(
     """Write a stack's file from a compose file, and say what could not be taken. No secret is written.
 
     With --with-data, after `up`: copy every row and every object of the old deployment, compared by hash.
+
+    Exit code: 0 if all was taken, 3 if something was lost or guessed, which the output names.
     """
+    files = [*(paths or []), *(file or [])] or [Path()]
     found = _stack(stack)
-    imported = import_compose_module.read(file, env_file, profile or ())
+    imported = import_compose_module.read(files, env_file, profile or (), in_place=in_place)
     if with_data:
-        _confirm(f"Replace all runs and models of stack '{stack}' by those of {file}?", yes=yes)
+        _confirm(
+            f"Replace all runs and models of stack '{stack}' by those of {imported.source}?",
+            yes=yes,
+        )
         with _status(f"importing into stack {stack}") as show:
             done = import_data_module.import_data(
                 found, imported, show, database_at=database_at, store_at=store_at
             )
         for line in done:
             typer.echo(line)
+        if any(import_data_module.is_left(line) for line in done):
+            raise typer.Exit(import_compose_module.LEFT)
         return
     target, mended = import_compose_module.write(found.project, stack, imported)
+    if imported.files[1:]:
+        typer.echo(f"read: {', '.join(map(str, imported.files))}")
     for place, key in imported.mapped.taken:
         typer.echo(f"{place} → mlflow:{key}")
-    left = [f"changed  {line}" for line in mended]
-    left += [f"not so   {finding}" for finding in imported.mapped.findings]
-    for line in left:
-        typer.echo(line.replace("-s STACK", f"-s {stack}"), err=True)
+    left = [*mended, *imported.mapped.findings]
+    for finding in left:
+        kind = "note" if not finding.lost else "changed" if finding in mended else "not so"
+        typer.echo(f"{kind:7}  {finding}".replace("-s STACK", f"-s {stack}"), err=True)
     typer.echo(f"{target}: {len(imported.mapped.taken)} settings; {len(left)} to look at above")
     typer.echo(f"Next: make setup STACK={stack}, then {found.up_command}")
+    if any(finding.lost for finding in left):
+        raise typer.Exit(import_compose_module.LEFT)
 
 
 @app.command("import-mlruns")
