@@ -29,9 +29,15 @@ FAKE_PULUMI = Path(__file__).with_name("fake_pulumi.py")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server_folder(tmp_path_factory):
+    """Where `server` keeps what it has; artifacts/ is below it."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def server(server_folder):
     """URL of an MLflow server without a login."""
-    folder = tmp_path_factory.mktemp("mlflow")
+    folder = server_folder
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -417,7 +417,10 @@ def import_mlruns(
     folder: Annotated[Path, typer.Argument(help="./mlruns, or the folder that it is in.")],
     stack: StackName,
 ) -> None:
-    """Copy a folder of MLflow's file store into the running server. A second import brings only what is new."""
+    """Copy a folder of MLflow's file store into the running server. A second import brings only what is new.
+
+    The folder is only read. Exit code 2: something was skipped, cut or renamed, and is listed with its file and reason.
+    """
     found = _stack(stack)
     door = found.running()[0].front_door
     environment = env_module.variables(door, env_module.write_ca(found, door))
@@ -425,9 +428,14 @@ def import_mlruns(
         report = import_mlruns_module.import_mlruns(folder, door, environment, progress)
     for line in report.left:
         typer.echo(f"not taken  {line}", err=True)
+    for line in report.notes:
+        typer.echo(f"note  {line}", err=True)
     for title, numbers in (("Imported", report.taken), ("Was there", report.known)):
         said = ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
         typer.echo(f"{title}: {said or 'nothing'}")
+    if report.left:
+        typer.echo(f"{len(report.left)} lines above: what is not there as it is in the folder")
+        raise typer.Exit(2)
 
 
 @users.command("list")
