@@ -17,7 +17,7 @@ from .mlruns import client
 from .mlruns import folder as folders
 from .mlruns.artifacts import Artifacts
 from .mlruns.records import Experiment, Model, Run
-from .mlruns.refusals import reason, told
+from .mlruns.refusals import is_fatal, reason, told
 from .mlruns.registry import Registry
 from .mlruns.report import Report
 from .stack import FrontDoor
@@ -101,7 +101,8 @@ class _Import:
         """Run in the folder → run on the server."""
         self._models: dict[str, str] = {}
         """Logged model in the folder → logged model on the server."""
-        self._known_runs: set[str] = set()
+        self._below: set[str] = set()
+        """Runs on the server that know their parent."""
         self._pending: list[tuple[Run, str, str]] = []
         """Runs whose parent is not there yet, their new id, and that parent's old id."""
         self._unnamed = self._done = self._total = 0
@@ -151,6 +152,9 @@ class _Import:
             with told(self._report, run.folder, "the run is not whole"):
                 self._run(run, target_id, own, links.get(run.run_id, {}), datasets)
             self._done += 1
+        for run_id in links.keys() - of_runs:
+            for at, of_models in links[run_id].items():
+                self._unlinked(experiment.folder, at, of_models, f"run {run_id} is not there")
         for model in models:
             if model.run_id not in of_runs:
                 self._model_told(model, target_id, None)
@@ -202,7 +206,8 @@ class _Import:
         ):
             if COMPLETE_TAG in run.data.tags:
                 self._runs[run.data.tags[SOURCE_TAG]] = run.info.run_id
-                self._known_runs.add(run.info.run_id)
+                if PARENT_TAG in run.data.tags:
+                    self._below.add(run.info.run_id)
             else:
                 self._target.delete_run(run.info.run_id)
         complete = set(self._runs.values())
@@ -233,9 +238,9 @@ class _Import:
         if new:
             self._report.known["runs"] += 1
         else:
-            new, uri = self._create(run, name, experiment_id)
+            new, uri = self._create(run, name, experiment_id, self._runs.get(parent or ""))
         fresh = bool(uri)
-        if parent and (fresh or parent not in self._runs):
+        if parent and new not in self._below:
             self._pending.append((run, new, parent))
         for model in models:
             self._model_told(model, experiment_id, new)
@@ -258,7 +263,10 @@ class _Import:
             self._report.leave(run.folder, "is not whole on the server; a later import tries again")
         self._report.taken["runs"] += 1
 
-    def _create(self, run: Run, name: str, experiment_id: str) -> tuple[str, str]:
+    def _create(
+        self, run: Run, name: str, experiment_id: str, parent: str | None
+    ) -> tuple[str, str]:
+        """Make the run; its id and the URI of its artifacts."""
         shown, lost = file_store.cut(name, file_store.LONGEST_RUN_NAME)
         if lost:
             self._report.leave(run.folder / folders.META, f"its name {lost}")
@@ -267,8 +275,10 @@ class _Import:
             start_time=run.start,
             run_name=shown or run.run_id,
             # Further tags go in batches: a run may have more than one request takes.
-            tags={SOURCE_TAG: run.source_id},
+            tags={SOURCE_TAG: run.source_id, **({PARENT_TAG: parent} if parent else {})},
         )
+        if parent:
+            self._below.add(made.info.run_id)
         if not shown:
             self._target.delete_tag(made.info.run_id, _NAME_TAG)
             self._unnamed += 1
@@ -335,7 +345,7 @@ class _Import:
         try:
             self._target.log_batch(new, **{kind: batch})
         except MlflowException as error:
-            if error.get_http_status_code() >= 500:  # noqa: PLR2004 - not what is in the batch, most likely
+            if is_fatal(error):
                 raise
             half = len(batch) // 2
             first = self._log(run, new, kind, batch[:half])
@@ -371,13 +381,31 @@ class _Import:
         """The whole history of all metrics, without holding it."""
         from mlflow.entities import Metric  # noqa: PLC0415
 
+        matched = set()
         for key, point in self._source.points(run.folder / "metrics"):
             unlinked: list[_Link] = [(None, None, None)]
-            for old, dataset, digest in links.get((key, point.timestamp, point.step), unlinked):
+            at = (key, point.timestamp, point.step)
+            matched.add(at if at in links else None)
+            for old, dataset, digest in links.get(at, unlinked):
                 yield Metric(
                     key, point.value, point.timestamp, point.step, model_id=self._models.get(old or ""),
                     dataset_name=dataset, dataset_digest=digest, run_id=new,
                 )  # fmt: skip
+        for at in links.keys() - matched:
+            self._unlinked(run.folder.parent, at, links[at], "the run has no such value")
+        for at in links.keys() & matched:
+            later = [link for link in links[at] if link[0] not in self._models]
+            self._unlinked(run.folder.parent, at, later, "the model came after the run")
+
+    def _unlinked(
+        self, experiment: Path, at: tuple[str, int, int], links: list[_Link], why: str
+    ) -> None:
+        """Tell which values of logged models do not belong to them on the server."""
+        for model, _, _ in links:
+            place = experiment / "models" / str(model) / "metrics" / at[0]
+            self._report.leave(
+                place, f"its value of step {at[2]} is not the model's any more: {why}"
+            )
 
     def _links(self, models: list[Model]) -> dict[str, dict[tuple[str, int, int], list[_Link]]]:
         """Which values of which run belong to a logged model."""
@@ -463,8 +491,8 @@ def _dataset_input(given: Mapping[str, Any], meta: Mapping[str, Any]) -> Any:
         digest=str(given.get("digest") or ""),
         source_type=str(given.get("source_type") or ""),
         source=str(given.get("source") or ""),
-        schema=given.get("schema"),
-        profile=given.get("profile"),
+        schema=None if given.get("schema") is None else str(given["schema"]),
+        profile=None if given.get("profile") is None else str(given["profile"]),
     )
     named = tags if isinstance(tags, dict) else {}
     return DatasetInput(dataset, [InputTag(str(key), str(value)) for key, value in named.items()])

@@ -10,7 +10,7 @@ from unittest import mock
 from urllib.parse import quote, unquote, urlsplit
 
 from ...core import file_store
-from .folder import Folder
+from .folder import Folder, is_folder
 from .report import Report
 
 MODEL_FILE = "MLmodel"
@@ -67,7 +67,11 @@ class Artifacts:
                     continue
                 sent[there] = -1 if path.name == MODEL_FILE else size
         if repository is not None and check:
-            self._check(owner, sent, repository)
+            try:
+                self._check(owner, sent, repository)
+            except Exception as error:  # noqa: BLE001 - as above
+                whole = False
+                self._report.leave(owner / "artifacts", f"was not compared: {_short(error)}")
         return len(sent), whole
 
     def keep(self, name: str, content: str, repository: Any) -> str:
@@ -79,35 +83,39 @@ class Artifacts:
             repository: of the run.
 
         Returns:
-            Its path in the run's artifacts.
+            Its path in the run's artifacts, or why it has none.
         """
         inside = f"{KEPT}/{name}"
-        if repository is not None:
-            with tempfile.TemporaryDirectory(prefix="pulumi-mlflow-") as scratch:
-                path = Path(scratch) / Path(inside).name
-                path.write_bytes(content.encode("utf-8", "surrogateescape"))
+        if repository is None:
+            return inside
+        with tempfile.TemporaryDirectory(prefix="pulumi-mlflow-") as scratch:
+            path = Path(scratch) / Path(inside).name
+            path.write_bytes(content.encode())
+            try:
                 repository.log_artifact(str(path), Path(inside).parent.as_posix())
+            except Exception as error:  # noqa: BLE001 - as in `send`
+                return f"none, since it was not uploaded: {_short(error)}"
         return inside
 
     def _find(self, owner: Path, recorded: str) -> Path | None:
         """Where the artifacts lie now: in the folder, or where they were when they were logged."""
         here = owner / "artifacts"
-        has_files = here.is_dir() and any(os.scandir(here))
+        has_files = _has_entries(here)
         parts = urlsplit(recorded)
         if re.match(r"[A-Za-z]:[\\/]", recorded):  # of Windows
             parts = urlsplit("")
         if parts.scheme in _LOCAL:
             there = Path(unquote(parts.path)) if parts.scheme else Path(recorded)
-            if not has_files and recorded and there.is_absolute() and there.is_dir():
+            if not has_files and recorded and there.is_absolute() and is_folder(there):
                 return there
             usual = there.parts[-3:] == (*owner.parts[-2:], "artifacts")
-            if not here.is_dir() and recorded and parts.path and not usual:
+            if not is_folder(here) and recorded and parts.path and not usual:
                 self._report.leave(owner, f"its artifacts were at {recorded}, which is not here")
-            return here if here.is_dir() else None
+            return here if is_folder(here) else None
         if parts.scheme == _PROXIED:
             # Where a server over a file store keeps them unless told.
             beside = self._source.root.parent / "mlartifacts" / unquote(parts.path).strip("/")
-            if not has_files and beside.is_dir():
+            if not has_files and is_folder(beside):
                 return beside
         if not has_files:
             self._report.leave(owner, f"its artifacts are at {recorded}, not in the folder")
@@ -177,6 +185,16 @@ class Artifacts:
                     owner / "artifacts" / name,
                     "the server does not list it with its size; look at it there",
                 )
+
+
+def _has_entries(folder: Path) -> bool:
+    """Whether a folder is there and not empty; of one that may not be read, who reads it will tell."""
+    try:
+        return any(True for _ in folder.iterdir())
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _linked(path: Path, name: str, scratch: Path) -> Path:

@@ -3,6 +3,7 @@
 MLflow's own converter (`mlflow migrate-filestore`) is one transaction, which one odd line ends.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -58,13 +59,13 @@ def find_root(given: Path) -> Path:
     Raises:
         OpsError: it is none.
     """
-    if (given / META).is_file():
+    if is_file(given / META):
         raise OpsError(
             f"{given}: is the folder of one experiment, run or model; give the folder mlruns that it is in"
         )
     for root in (given / "mlruns", given):
-        if root.is_dir() and any(
-            path.is_file() for depth in ("*", "*/*") for path in root.glob(f"{depth}/{META}")
+        if is_folder(root) and any(
+            is_file(path) for depth in ("*", "*/*") for path in root.glob(f"{depth}/{META}")
         ):
             return root.resolve()
     raise OpsError(
@@ -91,7 +92,7 @@ class Folder:
         for entry in self._entries(self.root):
             if entry.name in (_TRASH, _REGISTRY):
                 continue
-            if not entry.is_dir():
+            if not is_folder(entry):
                 self._report.leave(entry, "is no part of a file store")
             elif experiment := self._experiment(entry, names):
                 found.append(experiment)
@@ -105,7 +106,7 @@ class Folder:
         if os.path.lexists(folder / META):
             meta = self.meta(folder)
         if not meta:
-            if not any((entry / META).is_file() for entry in self._entries(folder, say=False)):
+            if not any(_looks_like_a_run(entry) for entry in self._entries(folder)):
                 self._report.leave(folder, "is no experiment: it has no meta.yaml and no run")
                 return None
             if meta is not None:
@@ -114,15 +115,15 @@ class Folder:
         if meta.get("lifecycle_stage", ACTIVE) != ACTIVE:
             self._report.leave(folder, "is deleted, and not taken by this import")
             return None
-        name = str(meta.get("name") or "").strip()
-        if not name:
-            name = "Default" if folder.name == "0" else f"experiment {folder.name}"
-            self._report.leave(folder / META, f"has no name; it is {name!r} on the server")
-        name, lost = file_store.cut(name, file_store.LONGEST_EXPERIMENT_NAME - 100)[0] or "", name
-        if name != lost:
-            self._report.leave(folder / META, f"its name is too long for a server; it is {name!r}")
+        given = str(meta.get("name") or "").strip()
+        name, lost = file_store.cut(given, file_store.LONGEST_EXPERIMENT_NAME)
+        name = name or ("Default" if folder.name == "0" else f"experiment {folder.name}")
+        if lost or not given:
+            why = f"its name {lost}" if lost else "has no name"
+            self._report.leave(folder / META, f"{why}; it is {name!r} on the server")
         if name in names:
-            other, name = name, f"{name} ({folder.name})"
+            other, end = name, f" ({folder.name})"
+            name = f"{name[: file_store.LONGEST_EXPERIMENT_NAME - len(end)]}{end}"
             self._report.leave(
                 folder / META,
                 f"its name {other!r} is that of {names[other].name} too; it is {name!r} on the server",
@@ -136,11 +137,9 @@ class Folder:
             if entry.name in _OF_EXPERIMENTS:
                 if entry.name == _TRACES and (number := len(self._entries(entry))):
                     self._report.leave(entry, f"{number} traces, which this import does not take")
-            elif not entry.is_dir():
+            elif not is_folder(entry):
                 self._report.leave(entry, "is no part of a file store")
-            elif not os.path.lexists(entry / META):
-                self._report.leave(entry, "is no run: it has no meta.yaml")
-            elif run := self._run(entry):
+            elif self._has_meta(entry, "run") and (run := self._run(entry)):
                 found.append(run)
         return sorted(found, key=lambda one: (one.start or 0, one.source_id))
 
@@ -188,11 +187,7 @@ class Folder:
         """The logged models of an experiment, in order of their making."""
         found = []
         for entry in self._entries(experiment.folder / _REGISTRY):
-            if not entry.is_dir() or not os.path.lexists(entry / META):
-                self._report.leave(entry, "is no logged model: it has no meta.yaml")
-                continue
-            meta = self.meta(entry)
-            if meta is None:
+            if not self._has_meta(entry, "logged model") or (meta := self.meta(entry)) is None:
                 continue
             if meta.get("lifecycle_stage", ACTIVE) != ACTIVE:
                 self._report.leave(entry, "is deleted, and not taken by this import")
@@ -203,7 +198,7 @@ class Folder:
                 model_id=str(meta.get("model_id") or entry.name),
                 folder=entry,
                 name=str(meta.get("name") or ""),
-                model_type=meta.get("model_type"),
+                model_type=_optional(meta, "model_type"),
                 run_id=str(meta.get("source_run_id") or ""),
                 status=_MODEL_STATUS.get(status, status),
                 created=file_store.integer(meta.get("creation_timestamp")) or 0,
@@ -216,11 +211,7 @@ class Folder:
         """The registered models by name; prompts aside, which are told."""
         found = []
         for entry in self._entries(self.root / _REGISTRY):
-            if not entry.is_dir() or not os.path.lexists(entry / META):
-                self._report.leave(entry, "is no registered model: it has no meta.yaml")
-                continue
-            meta = self.meta(entry)
-            if meta is None:
+            if not self._has_meta(entry, "registered model") or (meta := self.meta(entry)) is None:
                 continue
             tags = self.texts(entry / "tags")
             if _PROMPT_TAG in tags:
@@ -234,7 +225,7 @@ class Folder:
             model = Registered(
                 name=str(meta.get("name") or entry.name),
                 folder=entry,
-                description=meta.get("description"),
+                description=_optional(meta, "description"),
                 tags=tags,
                 aliases={
                     name: number.strip() for name, number in self.texts(entry / "aliases").items()
@@ -245,11 +236,9 @@ class Folder:
         return found
 
     def _version(self, folder: Path) -> Version | None:
-        if not folder.name.startswith("version-") or not os.path.lexists(folder / META):
-            self._report.leave(folder, "is no version of a model: it has no meta.yaml")
+        if not self._has_meta(folder, "version of a model"):
             return None
-        meta = self.meta(folder)
-        if meta is None:
+        if (meta := self.meta(folder)) is None:
             return None
         number = file_store.integer(meta.get("version", folder.name.removeprefix("version-")))
         if number is None:
@@ -262,16 +251,17 @@ class Folder:
             source=str(meta.get("source") or ""),
             run_id=str(meta.get("run_id") or ""),
             stage=str(meta.get("current_stage") or "None"),
-            description=meta.get("description"),
+            description=_optional(meta, "description"),
             tags=self.texts(folder / "tags"),
         )
 
     def metas(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         """What the folders in a folder say in their meta.yaml: datasets, inputs, outputs."""
         for entry in self._entries(folder):
-            if not os.path.lexists(entry / META):
-                self._report.leave(entry, "has no meta.yaml")
-            elif (meta := self.meta(entry)) is not None:
+            if (
+                self._has_meta(entry, "thing of MLflow's")
+                and (meta := self.meta(entry)) is not None
+            ):
                 yield entry, meta
 
     def texts(self, folder: Path) -> dict[str, str]:
@@ -301,8 +291,10 @@ class Folder:
                     yield key, point
             if twice:
                 self._report.leave(path, f"{twice} values stand there twice, and are taken once")
-            elif not seen and not path.stat().st_size:
-                self._report.leave(path, "is empty: the metric has no value")
+            elif not seen:
+                with contextlib.suppress(OSError):
+                    if not path.stat().st_size:
+                        self._report.leave(path, "is empty: the metric has no value")
 
     def model_points(self, folder: Path) -> Iterator[tuple[str, file_store.ModelPoint]]:
         """The values of all metrics of a logged model, with the metric's name."""
@@ -390,21 +382,57 @@ class Folder:
             return None
         return found
 
+    def _has_meta(self, folder: Path, what: str) -> bool:
+        try:
+            os.lstat(folder / META)
+        except (FileNotFoundError, NotADirectoryError):
+            self._report.leave(folder, f"is no {what}: it has no meta.yaml")
+            return False
+        except OSError as error:
+            self._report.leave(folder, _why(error))
+            return False
+        return True
+
     def _rest(self, folder: Path, known: frozenset[str]) -> None:
         for entry in self._entries(folder):
             if entry.name not in known:
                 self._report.leave(entry, "is no part of a file store")
 
-    def _entries(self, folder: Path, *, say: bool = True) -> list[Path]:
+    def _entries(self, folder: Path) -> list[Path]:
         """What is in a folder, by name; nothing if it is not there."""
         try:
             return sorted(folder.iterdir())
         except FileNotFoundError:
             return []
         except OSError as error:
-            if say:
-                self._report.leave(folder, _why(error))
+            self._report.leave(folder, _why(error))
             return []
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is one, as far as this user may know: where it may not, whoever reads it will tell."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """As `is_folder`."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _looks_like_a_run(folder: Path) -> bool:
+    return is_file(folder / META) and any(
+        is_folder(folder / part) for part in ("artifacts", "metrics", "params")
+    )
+
+
+def _optional(meta: dict[str, Any], key: str) -> str | None:
+    return None if meta.get(key) is None else str(meta[key])
 
 
 def _why(error: Exception) -> str:

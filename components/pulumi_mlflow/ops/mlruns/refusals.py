@@ -8,7 +8,7 @@ from typing import Any
 
 from .report import Report
 
-_UNAUTHENTICATED, _SERVER_ERROR = 401, 500
+_UNAUTHENTICATED, SERVER_ERROR = 401, 500
 
 
 @dataclass
@@ -44,7 +44,7 @@ def told(report: Report, place: Path, what: str) -> Iterator[Outcome]:
     except MlflowException as error:
         if is_fatal(error):
             raise
-        outcome.refused, outcome.again = True, _status(error) >= _SERVER_ERROR
+        outcome.refused, outcome.again = True, status(error) >= SERVER_ERROR
         report.leave(place, f"{what}: {reason(error)}")
 
 
@@ -54,7 +54,7 @@ def is_fatal(error: Any) -> bool:
 
     if isinstance(error, RestException):
         return False
-    return _status(error) == _UNAUTHENTICATED or _status(error) >= _SERVER_ERROR
+    return status(error) == _UNAUTHENTICATED or status(error) >= SERVER_ERROR
 
 
 def reason(error: Exception) -> str:
@@ -62,5 +62,6 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _status(error: Any) -> int:
+def status(error: Any) -> int:
+    """HTTP status of an MlflowException."""
     return int(error.get_http_status_code())
