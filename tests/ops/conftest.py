@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import plugin
 import pytest
 import requests
 import tenacity
@@ -48,6 +49,11 @@ def server(server_folder):
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # uvicorn would end a worker whose imports take over 5 s, again and again.
     env |= {WEBHOOK_SCHEMES: "off", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    # As our servers have it.
+    modules = folder / "plugin"
+    modules.mkdir()
+    plugin.install(modules)
+    env["PYTHONPATH"] = str(modules)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=env, cwd=folder, start_new_session=True

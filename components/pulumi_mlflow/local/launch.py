@@ -6,10 +6,13 @@ A server that was killed by force leaves its workers behind, and they would keep
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 
+from .. import recipes
 from . import processes
 
 LAUNCH_FILE = "launch.json"
@@ -29,7 +32,11 @@ def main() -> None:
     processes.end(p for p in processes.of_folder(folder) if p.pid not in keep)
     launch = json.loads((folder / LAUNCH_FILE).read_text())
     _clear(folder / "tmp")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    plugin = folder / "plugin"
+    _clear(plugin)
+    install = recipes.folder() / "mlflow" / "plugin.py"
+    subprocess.run([sys.executable, install, plugin], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(plugin)}
     os.execve(launch["argv"][0], launch["argv"], {**environment, **launch["environment"]})  # noqa: S606
 
 
