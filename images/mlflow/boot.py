@@ -6,7 +6,6 @@ Runs inside the image, with MLflow and its drivers but without pulumi_mlflow. Se
 
 import argparse
 import base64
-import configparser
 import contextlib
 import http
 import importlib
@@ -21,7 +20,7 @@ import artifacts
 import database_check
 import migrate_database
 import unfinished
-from bootlib import BootError, environment, wait
+from bootlib import BootError, administrator, environment, wait
 
 DRIVERS = {"postgresql+psycopg2": "psycopg2", "mysql+pymysql": "pymysql", "sqlite": "sqlite3"}
 """SQLAlchemy dialect → module that it needs."""
@@ -179,11 +178,9 @@ def health() -> None:
 def ready() -> None:
     """Ask the server to read its database; as the administrator, where it asks who is there."""
     request = urllib.request.Request(environment("READY_URL"))
-    if path := os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
-        config = configparser.ConfigParser()
-        config.read(path)
-        login = ":".join(config["mlflow"][f"admin_{key}"] for key in ("username", "password"))
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    if login := administrator():
+        encoded = base64.b64encode(":".join(login).encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
     try:
         urllib.request.urlopen(request, timeout=4).close()
     except OSError as error:

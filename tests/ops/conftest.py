@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import plugin
 import pytest
 import requests
 import tenacity
@@ -29,9 +30,15 @@ FAKE_PULUMI = Path(__file__).with_name("fake_pulumi.py")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server_folder(tmp_path_factory):
+    """Where `server` keeps what it has; artifacts/ is below it."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def server(server_folder):
     """URL of an MLflow server without a login."""
-    folder = tmp_path_factory.mktemp("mlflow")
+    folder = server_folder
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -42,6 +49,11 @@ def server(tmp_path_factory):
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # uvicorn would end a worker whose imports take over 5 s, again and again.
     env |= {**outgoing.VARIABLES, "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    # As our servers have it.
+    modules = folder / "plugin"
+    modules.mkdir()
+    plugin.install(modules)
+    env["PYTHONPATH"] = str(modules)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=env, cwd=folder, start_new_session=True

@@ -32,3 +32,6 @@ MAKE_USER = ["python", f"{MODULES}/database_user.py"]
 
 UPKEEP = ["python", f"{MODULES}/upkeep.py"]
 """The program that copies the database, and ends what users deleted."""
+
+SHELL = [ENTRYPOINT, "python", f"{MODULES}/shell.py"]
+"""What stands before a program that is to run in the server's container with all that MLflow's commands need."""
