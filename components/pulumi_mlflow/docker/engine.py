@@ -258,9 +258,7 @@ def run_job_to_folder(client: docker.DockerClient, job: Job, path: str, folder: 
     return output
 
 
-def copy_out(
-    client: docker.DockerClient, container: Container, path: str, folder: Path
-) -> None:
+def copy_out(client: docker.DockerClient, container: Container, path: str, folder: Path) -> None:
     """Copy a file, or what is in a folder, out of a container to a folder of this machine; it need not run.
 
     Raises:
