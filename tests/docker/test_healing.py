@@ -8,9 +8,10 @@ from tests.docker.hardening import check_inside
 from tests.docker.stack import DEPLOYMENT, ROLES, log_run
 from tests.support import until
 
-from pulumi_mlflow.core import health
+from pulumi_mlflow.core import health, naming
 from pulumi_mlflow.core import limits as limits_of
-from pulumi_mlflow.docker.files import FILES_PATH, _archive
+from pulumi_mlflow.docker import leftovers
+from pulumi_mlflow.docker.files import FILES_PATH, _archive, _Provider
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -277,3 +278,54 @@ def occupy(client: docker.DockerClient, network, like, address):
     # The engine gives out the lowest free address.
     assert address_of(squatter, network) == address
     return squatter
+
+
+def test_what_a_killed_up_made_and_could_not_write_down_is_made_anew(dev):
+    """A container that the state does not know; whose name would be taken for ever."""
+    before = dev.container("proxy").id
+    resources = dev.read("stack", "export")["deployment"]["resources"]
+    (urn,) = [
+        r["urn"] for r in resources if r["urn"].endswith("container:Container::proxy-container")
+    ]
+    dev.pulumi("state", "delete", urn, "--target-dependents", "--yes")
+
+    output = dev.up()
+
+    assert "left by an 'up' that was ended" in output
+    assert dev.container("proxy").id != before
+    dev.unchanged()
+
+
+def test_a_container_of_others_keeps_its_name(dev):
+    """Such as another clone's stack of this name: it is in another network."""
+    image = dev.container("proxy").image.id
+    labels = dev.container("proxy").labels
+    name = f"{dev.deployment}-elsewhere"
+    dev.client.containers.create(image, ["true"], name=name, labels=labels, network="none")
+    try:
+        leftovers.container(labels, dev.deployment)(dev.client, name)
+        assert dev.client.containers.get(name)
+        # And its network, as long as somebody is in it.
+        leftovers.network(naming.labels(dev.deployment, "network"))(dev.client, dev.deployment)
+        assert dev.client.networks.list(names=[dev.deployment])
+    finally:
+        dev.client.containers.get(name).remove(force=True)
+
+
+def test_files_do_not_wait_for_what_was_to_carry_them(dev):
+    props = {
+        "name": f"{dev.deployment}-carried",
+        "files": {"x": "1"},
+        "image": dev.container("proxy").image.id,
+        "uid": 101,
+        "labels": naming.labels(dev.deployment, "proxy"),
+    }
+    made = _Provider().create(props)
+    labels = dev.client.volumes.get(made.id).attrs["Labels"]
+    dev.client.containers.create(
+        props["image"], ["true"], volumes=[f"{made.id}:/files"], labels=labels
+    )
+    started = time.monotonic()
+    _Provider().delete(made.id, {})
+    assert time.monotonic() - started < 60
+    assert made.id not in dev.left().get("volumes", [])

@@ -16,6 +16,7 @@ from tests.docker.stack import (
     sha256,
 )
 
+from pulumi_mlflow.core import naming
 from pulumi_mlflow.docker import engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
@@ -38,10 +39,19 @@ def other(watched, street):
     settings = {**dev_settings(), "network": {"existing": street.name}}
     stack = DockerStack(watched.stack.client, watched.stack.folder, settings)
     try:
+        killed_first_up(stack, watched.stack.container("proxy").image.id)
         stack.up()
         yield stack
     finally:
         stack.close()
+
+
+def killed_first_up(stack, image):
+    """What one leaves that was killed before it could write down what it had just made."""
+    network = naming.labels(stack.deployment, "network")
+    stack.client.networks.create(stack.deployment, driver="bridge", labels=network)
+    job = f"{stack.deployment}-tracking-migration"
+    stack.client.containers.create(image, ["true"], name=job, labels=network, network="none")
 
 
 @pytest.fixture(scope="module")

@@ -248,6 +248,37 @@ def test_a_name_is_a_file_or_a_folder_and_a_second_one_is_refused_at_once(stack)
     assert "Choose another name" in refused.text
 
 
+class Handover:
+    """What the command `restore` does of a restore."""
+
+    again = "make restore"
+
+    def __init__(self, stack, *, fails=False):
+        self._stack, self._fails, self.carried = stack, fails, False
+
+    def carry(self):
+        if self._fails:
+            raise RuntimeError("the state is locked")
+        self.carried = True
+
+    def up(self):
+        self._stack.up()
+
+
+def test_no_up_starts_a_server_on_what_is_half_restored(stack, run_id, tmp_path):
+    ops = stack.outputs()["ops"]
+    backup.dump(ops, tmp_path, print)
+    with pytest.raises(backup.UnfinishedError, match="Half done"):
+        backup.restore(ops, tmp_path, print, Handover(stack, fails=True))
+    said = stack.up(ok=False)
+    assert "a restore of this stack has not ended" in said
+    assert "Finish it: make restore" in said
+    assert not stack.answers()
+    backup.restore(ops, tmp_path, print, Handover(stack))
+    assert mlflow.MlflowClient(stack.url).get_run(run_id)
+    stack.unchanged()
+
+
 def test_dump_and_restore(stack, run_id, tmp_path):
     ops = stack.outputs()["ops"]
     backup.dump(ops, tmp_path, print)
@@ -257,7 +288,9 @@ def test_dump_and_restore(stack, run_id, tmp_path):
     _artifact_repos_cache.clear()  # they know the port that the server had before
     client.log_text(run_id, "changed", "note.txt")
     stack.supervisor().kill()  # what a restore mends may be broken
-    backup.restore(ops, tmp_path, print)
+    handover = Handover(stack)
+    backup.restore(ops, tmp_path, print, handover)
+    assert handover.carried
     assert _journal_mode(stack) == "wal"
     with pytest.raises(mlflow.MlflowException, match="not found"):
         client.get_run(later)

@@ -36,11 +36,16 @@ trap 'rm -f {CLOSED_PATH}' EXIT
 trap exit HUP INT TERM
 : > {CLOSED_PATH}
 master=$(cat {pid_path})
+workers=
 for status in /proc/[0-9]*/status; do
   if grep -qs "^PPid:[[:space:]]*$master$" "$status"; then
     process=${{status#/proc/}}
-    kill -TERM "${{process%/status}}" 2>/dev/null
+    workers="$workers ${{process%/status}}"
   fi
+done
+kill -TERM $workers 2>/dev/null
+for worker in $workers; do
+  while [ -d "/proc/$worker" ]; do sleep 0.05; done
 done
 echo {CLOSED}
 cat > /dev/null

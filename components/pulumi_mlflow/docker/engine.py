@@ -10,7 +10,7 @@ import io
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -293,23 +293,27 @@ def run_job_from_folder(client: docker.DockerClient, job: Job, path: str, source
     with _volume(client, _data_name(job), job.labels) as volume:
         filled = _with_volume(job, volume, path)
         with _created(client, filled) as container:
-            _upload(container, path, source)
+            _upload(container, path, {"." if source.is_dir() else source.name: source})
             container.start()
             return _finish(container, filled)
 
 
 @contextlib.contextmanager
 def filled_volume(
-    client: docker.DockerClient, name: str, image: str, labels: dict[str, str], source: Path
+    client: docker.DockerClient,
+    name: str,
+    image: str,
+    labels: dict[str, str],
+    sources: Sequence[Path],
 ) -> Iterator[str]:
-    """A volume with what is in a folder of this machine, for several jobs.
+    """A volume with files and folders of this machine, for several jobs.
 
     Args:
         client: the engine.
         name: of the volume; one that was left behind is removed first, with the jobs that use it.
         image: any image of the engine.
         labels: of the volume.
-        source: the folder.
+        sources: what is copied, under its own name.
     """
     with _volume(client, name, labels) as volume:
         carrier = Job(
@@ -320,7 +324,7 @@ def filled_volume(
             labels=labels,
         )
         with _created(client, carrier) as container:  # never started
-            _upload(container, _CARRIED, source)
+            _upload(container, _CARRIED, {source.name: source for source in sources})
         yield volume
 
 
@@ -335,7 +339,7 @@ def _with_volume(job: Job, volume: str, path: str) -> Job:
     return Job(**{**vars(job), "volumes": {**job.volumes, volume: path}})
 
 
-def _upload(container: Container, path: str, source: Path) -> None:
+def _upload(container: Container, path: str, sources: Mapping[str, Path]) -> None:
     def readable(member: tarfile.TarInfo) -> tarfile.TarInfo:
         # The job runs as an unprivileged user that owns none of this machine's files.
         member.mode |= 0o555 if member.isdir() else 0o444
@@ -344,7 +348,8 @@ def _upload(container: Container, path: str, source: Path) -> None:
 
     with tempfile.TemporaryFile() as spool:
         with tarfile.open(fileobj=spool, mode="w") as archive:
-            archive.add(source, arcname="." if source.is_dir() else source.name, filter=readable)
+            for name, source in sources.items():
+                archive.add(source, arcname=name, filter=readable)
         spool.seek(0)
         container.put_archive(path, spool)
 

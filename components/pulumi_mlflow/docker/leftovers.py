@@ -68,7 +68,7 @@ def network(labels: Mapping[str, str]) -> Callable[[docker.DockerClient, str], N
     def remove(client: docker.DockerClient, name: str) -> None:
         for found in client.networks.list(names=[name]):
             mine = found.name == name and _has(found.attrs.get("Labels") or {}, labels)
-            if mine and not client.containers.list(all=True, filters={"network": found.id}):
+            if mine and not client.containers.list(all=True, filters={"network": str(found.id)}):
                 engine.say(f"network {name}: left by an 'up' that was ended; made anew")
                 found.remove()
 

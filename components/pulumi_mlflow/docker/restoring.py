@@ -36,6 +36,8 @@ ARTIFACTS_FOLDER = "artifacts"
 CONNECT = f'PGPASSWORD="$(cat {FILES_PATH}/password)"; export PGPASSWORD; set -eu; '
 
 _DUMP_PATH = "/restoring"
+_ANSWER = "answer: "
+"""As in images/mlflow/restore.py."""
 _TIMEOUT = 6 * 3600
 
 _NEW, _OLD = "pulumi-mlflow-restored", "pulumi-mlflow-replaced"
@@ -117,7 +119,7 @@ def version(ops: Mapping[str, Any]) -> str:
     """MLflow's version in the stack's image, whether its server answers or not."""
     client = engine.connect()
     job = server_job.like_server(client, ops, "restore", [*RESTORE, "version"])
-    return engine.run_job(client, job).strip().splitlines()[-1]
+    return _answer(engine.run_job(client, job))
 
 
 def restore(ops: Mapping[str, Any], folder: Path, progress: Progress, handover: Handover) -> None:
@@ -168,14 +170,19 @@ class _Restore:
         labels = naming.labels(self._ops["deployment"], "backup")
         name = naming.physical_name(self._ops["deployment"], "restore")
         image = self._ops["tracking"]["image"]
-        with engine.filled_volume(self._client, name, image, labels, folder) as volume:
+        # Without the secrets, which no job needs.
+        parts = [DATABASE_FILE, DATABASE_FOLDER, ARTIFACTS_FOLDER]
+        sources = [folder / part for part in parts if (folder / part).exists()]
+        with engine.filled_volume(self._client, name, image, labels, sources) as volume:
             self._say("artifacts: adding what is not there")
-            self._say(f"artifacts: {self._run('add', ARTIFACTS_FOLDER, volume=volume)}")
+            done = self._run("add", ARTIFACTS_FOLDER, volume=volume)
+            self._say(f"artifacts: {_answer(done)}")
             switch = self._stage(folder, volume)
             self._stop()
             switch()
             self._say("artifacts: replacing and removing")
-            self._say(f"artifacts: {self._run('finish', ARTIFACTS_FOLDER, volume=volume)}")
+            done = self._run("finish", ARTIFACTS_FOLDER, volume=volume)
+            self._say(f"artifacts: {_answer(done)}")
 
     def _stage(self, folder: Path, volume: str) -> Callable[[], None]:
         """Make the database ready beside the old one, where that can be; returns what switches."""
@@ -203,8 +210,11 @@ class _Restore:
         """Say, and see to it, that the stack is what it was, or that it is half done."""
         try:
             switched = bool(self._unfinished())
-        except engine.EngineError:
-            switched = True  # nobody knows; nothing is started
+        except engine.EngineError as unknown:
+            raise UnfinishedError(
+                f"{_told(error)}\nThe database does not answer, so it cannot be told whether it was switched. "
+                f"Nothing is lost; run it again: {self._handover.again}\n{unknown}"
+            ) from error
         if switched:
             raise UnfinishedError(
                 f"{_told(error)}\nHalf done: the database is the dump's"
@@ -215,12 +225,12 @@ class _Restore:
             self._run("take-back")
             if is_own_postgresql(self._ops):
                 self._postgresql(_DROP)
-        self._start()
         self._say("nothing was changed: the old state is whole, and serves")
+        self._start()
 
     def _unfinished(self) -> str:
         """What an earlier restore left to do, as the database says it; empty if nothing."""
-        return self._run("state").strip()
+        return _answer(self._run("state"))
 
     def _stop(self) -> None:
         self._say("server: stopping")
@@ -238,13 +248,12 @@ class _Restore:
     def _run(
         self, step: str, part: str = "", *, volume: str = "", given: list[str] | None = None
     ) -> str:
-        """Run a step of images/mlflow/restore.py; the last line that it prints."""
+        """Run a step of images/mlflow/restore.py; what it prints."""
         arguments = [f"{_DUMP_PATH}/{part}"] if part else given or []
         job = self._job("restore", [*RESTORE, step, *arguments])
         if volume:
             job.volumes[volume] = f"{_DUMP_PATH}:ro"
-        lines = engine.run_job(self._client, job).strip().splitlines()
-        return lines[-1] if lines else ""
+        return engine.run_job(self._client, job)
 
     def _job(self, role: str, command: list[str]) -> engine.Job:
         job = server_job.like_server(self._client, self._ops, role, command)
@@ -319,6 +328,12 @@ class _Restore:
         """Whether clients write to the store with keys of their own."""
         job = server_job.like_server(self._client, self._ops, "restore", [])
         return job.environment.get("ARTIFACTS_MODE") == "direct"
+
+
+def _answer(printed: str) -> str:
+    """What a step has to say, among warnings of the libraries that it uses."""
+    found = [line for line in printed.splitlines() if line.startswith(_ANSWER)]
+    return found[-1].removeprefix(_ANSWER) if found else ""
 
 
 def _told(error: BaseException) -> str:
