@@ -115,6 +115,7 @@ def check(tree):
     """No directive stands twice in a block."""
     repeatable = {"proxy_set_header", "proxy_hide_header", "add_header", "sub_filter", "set"}
     repeatable |= {"error_page", "auth_request_set", "set_real_ip_from"}
+    repeatable |= {"limit_req", "limit_req_zone"}
     once = [w[0] for w, children in tree if children is None and w[0] not in repeatable]
     assert len(set(once)) == len(once), once
     for _, children in tree:
