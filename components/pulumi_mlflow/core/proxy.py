@@ -281,7 +281,7 @@ http {
     map $uri $policy {
         default "{{ ui_policy }}";
 {% if html_policy %}
-        "~^/(get-artifact|model-versions/get-artifact|{{ artifact_paths }})" "{{ html_policy }}";
+        "~^/(get-artifact$|model-versions/get-artifact$|{{ artifact_paths }})" "{{ html_policy }}";
 {% endif %}
         "~^/((ajax-)?api/|get-artifact|model-versions/get-artifact)" "{{ data_policy }}";
     }
@@ -516,7 +516,7 @@ http {
 
 {% endif %}
 {% for prefix, why in refused.items() %}
-        location ^~ {{ prefix }} { {{- after_login("@refused_" ~ loop.index) }}
+        location ~ ^{{ prefix }}(?!({{ read_paths }})$) { {{- after_login("@refused_" ~ loop.index) }}
         }
         location @refused_{{ loop.index }} {
             internal;
@@ -714,7 +714,13 @@ def render_nginx(settings: ProxySettings) -> str:
         permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
         clients_health_path=CLIENTS_HEALTH_PATH,
-        refused=outgoing.REFUSED_PATHS,
+        refused={re.escape(path): why for path, why in outgoing.REFUSED_PATHS.items()},
+        read_paths="|".join(
+            re.escape(path.removeprefix(prefix))
+            for prefix in outgoing.REFUSED_PATHS
+            for path in outgoing.READ_PATHS
+            if path.startswith(prefix)
+        ),
         logout_path=LOGOUT_PATH,
     )
 
