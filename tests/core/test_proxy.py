@@ -115,6 +115,7 @@ def check(tree):
     """No directive stands twice in a block."""
     repeatable = {"proxy_set_header", "proxy_hide_header", "add_header", "sub_filter", "set"}
     repeatable |= {"error_page", "auth_request_set", "set_real_ip_from"}
+    repeatable |= {"limit_req", "limit_req_zone"}
     once = [w[0] for w, children in tree if children is None and w[0] not in repeatable]
     assert len(set(once)) == len(once), once
     for _, children in tree:
@@ -271,7 +272,7 @@ def test_everything_is_behind_the_login(changes):
         elif name == "/-/mlflow":
             assert "internal" in inside
             assert targets == {"$upstream/version"}
-        elif name in outgoing.REFUSED_PATHS or name.endswith("/presigned-download-url$"):
+        elif "assistant" in name or name.endswith("/presigned-download-url$"):
             # Answered after the login: `return` here would come before it.
             login = {"auth_request", "if"} if auth == "mlflow" else set()
             assert {w[0] for w, _ in children} == {"try_files"} | login
@@ -447,7 +448,15 @@ def test_the_pages_get_a_signed_url_only_where_browsers_reach_the_store(multipar
 def test_the_assistant_is_refused_after_the_login(auth):
     text = proxy.render_nginx(settings(auth=auth))
     [prefix] = outgoing.REFUSED_PATHS
-    children = location(text, "^~", prefix)
+    [(pattern, children)] = [
+        (words[2], inside)
+        for words, inside in server_of(text)
+        if words[2:] and "assistant" in words[2]
+    ]
+    for path in (prefix, f"{prefix}/message", f"{prefix}/config/x", f"{prefix}/providers/x/models"):
+        assert re.search(pattern, path)
+    for path in (*outgoing.READ_PATHS, "/ajax-api/3.0/mlflow/runs"):
+        assert not re.search(pattern, path)
     [[_, named]] = values(children, "try_files")
     [[status, body]] = values(location(text, named), "return")
     assert status == "403"

@@ -36,3 +36,10 @@ REFUSED_PATHS = {
     "and no setting turns it on.",
 }
 """Beginning of a path → why it is refused, to whomever and in whatever mode."""
+
+READ_PATHS = (
+    "/ajax-api/3.0/mlflow/assistant/config",
+    "/ajax-api/3.0/mlflow/assistant/providers",
+)
+"""Of these, what MLflow's pages read when they open, and would report an error for: it only looks which programs are
+installed. MLflow itself lets nobody write there who comes through a front door."""

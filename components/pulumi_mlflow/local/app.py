@@ -42,7 +42,7 @@ class Refusal:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
-        why = refusal(scope.get("path", ""))
+        why = refusal(scope.get("path", ""), scope.get("method", ""))
         if why is None or scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -54,13 +54,16 @@ class Refusal:
             await send({"type": "http.response.body", "body": body})
 
 
-def refusal(path: str) -> str | None:
-    """Why a path is refused, or None.
+def refusal(path: str, method: str) -> str | None:
+    """Why a request is refused, or None.
 
     Args:
         path: decoded, as the server's routes see it.
+        method: of HTTP.
     """
     plain = re.sub("/+", "/", path)
+    if method in ("GET", "HEAD") and plain in outgoing.READ_PATHS:
+        return None
     for prefix, why in outgoing.REFUSED_PATHS.items():
         if plain == prefix or plain.startswith(f"{prefix}/"):
             return why
