@@ -39,8 +39,8 @@ class Echo(Mocks):
         return f"{args.name}-id", args.inputs
 
     def call(self, _args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        """Look nothing up."""
-        return {}, None
+        """Two zones; nothing else is looked up."""
+        return {"names": ["a", "b"]}, None
 
 
 class Monitor(MockMonitor):

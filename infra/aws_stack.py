@@ -286,7 +286,6 @@ def _door(
         "idle_timeout": wanted.idle_timeout,
         "firewall": wanted.firewall,
         "firewall_rate": wanted.firewall_rate,
-        "rate_limit": settings.access.rate_limit,
         "scaling": {
             "target": server.scaling,
             "cluster_name": server.cluster_name,

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from pulumi_mlflow.core import alb
 from sections import AWS, CLOUD, KUBERNETES, Section, only
 from values import (
     AwsId,
@@ -189,8 +190,8 @@ class Aws(Section):
     )
     zones: list[Zone] = Field(
         [],
-        description="Two or three availability zones of the VPC that is made; the region's `a` and `b` unless "
-        "given.",
+        description="Two or three availability zones of the VPC that is made; the first two that AWS has for the "
+        "account unless given.",
         examples=["eu-central-1a"],
         json_schema_extra=only(*AWS),
     )
@@ -262,11 +263,11 @@ class Aws(Section):
         json_schema_extra=only(*AWS),
     )
     firewall_rate: Whole = Field(
-        10000,
+        alb.FIREWALL_RATE,
         ge=100,
         le=2000000000,
         description="Requests that one address may make within five minutes, with `firewall`.",
-        examples=[10000],
+        examples=[alb.FIREWALL_RATE],
         json_schema_extra=only(*AWS),
     )
 

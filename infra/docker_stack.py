@@ -225,7 +225,6 @@ def _proxy(
         "bind": access.bind,
         "port": access.port,
         "public_url": access.public_url,
-        "rate_limit": access.rate_limit,
     }
     if network.shared is not None:
         args["shared_network"] = network.shared

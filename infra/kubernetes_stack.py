@@ -309,10 +309,12 @@ def _ingress(wanted: Ingress) -> dict[str, Any]:
         **parts.given(tls_secret=wanted.tls_secret, certificate_arn=wanted.certificate_arn),
         "public": wanted.public,
     }
+    # A load balancer says whose a request is. Pods' addresses are not known here.
+    found = {"ingress": door, **({"trusted_proxies": wanted.cidrs} if wanted.cidrs else {})}
     if not wanted.issuer:
-        return {"ingress": door}
+        return found
     return {
-        "ingress": door,
+        **found,
         "certificate": {"issuer": wanted.issuer, "kind": wanted.issuer_kind.value},
     }
 

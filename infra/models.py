@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cloud_models import Archive, Aws, Backup, Jobs, Kubernetes, Monitoring, Registry, Size
 from pulumi_mlflow.contracts import AuthMode, Engine
-from pulumi_mlflow.core import budgets
+from pulumi_mlflow.core import budgets, proxy
 from sections import (
     ALL,
     AWS,
@@ -39,6 +39,7 @@ from values import (
     EndpointUrl,
     Flag,
     FrontUrl,
+    HtmlSource,
     HttpsUrl,
     InstanceClass,
     Issuer,
@@ -54,6 +55,7 @@ from values import (
     PublicHost,
     PublicUrl,
     Region,
+    SearchPath,
     Secret,
     Text,
     ThisRelease,
@@ -192,8 +194,8 @@ class Tracking(Section):
     extras: list[Extra] = Field(
         [],
         description="What the server's image has beside the drivers for PostgreSQL, MySQL and S3: those of other "
-        "stores (that of `artifacts.store` is there anyway), `metrics` for Prometheus, `redis` for a queue of jobs; in "
-        "AWS these two are there where `monitoring.namespace` and `jobs_redis_url` need them.",
+        "stores (that of `artifacts.store` is there anyway). `metrics` and `redis` are there where "
+        "`monitoring.namespace` and `jobs_redis_url` need them, and refused elsewhere.",
         examples=["gcs"],
         json_schema_extra=only(*BUILT),
     )
@@ -215,7 +217,7 @@ class Tracking(Section):
 
 
 class ExistingDatabase(Section):
-    """A database server that this stack did not make. `database.name` and `database.username` must be there."""
+    """A database server that this stack did not make. The names of database and user are used as they are."""
 
     host: DatabaseHost = Field(
         description="Name or address; `host.docker.internal` is the machine that the containers run on.",
@@ -241,6 +243,13 @@ class ExistingDatabase(Section):
         examples=["database-ca.pem"],
         json_schema_extra=only(*SERVERS),
     )
+    search_path: SearchPath | None = Field(
+        None,
+        description="PostgreSQL's schemas between commas, names in double quotes where they are not plain; MLflow's "
+        "tables are made in the first, which must be there. What the server has for the user unless given.",
+        examples=["mlflow"],
+        json_schema_extra=only(*SERVERS),
+    )
 
 
 class Database(Section):
@@ -257,13 +266,13 @@ class Database(Section):
     )
     name: DatabaseName = Field(
         "mlflow",
-        description="Name of the database.",
+        description="Name of the database; with `existing` as it is, else a plain identifier.",
         examples=["mlflow"],
         json_schema_extra=only(*SERVERS),
     )
     username: DatabaseUser = Field(
         "mlflow",
-        description="User that owns the database. Its password is generated.",
+        description="User that owns the database, whose password is generated; with `existing` its name as it is.",
         examples=["mlflow"],
         json_schema_extra=only(*SERVERS),
     )
@@ -354,7 +363,7 @@ class Database(Section):
     )
     read_replica: Flag = Field(
         False,
-        description="Whether a read replica answers searches.",
+        description="Whether a read replica answers searches; with `aurora` only.",
         examples=[True],
         json_schema_extra=only(*AWS),
     )
@@ -407,7 +416,7 @@ class Database(Section):
     )
     allow_major_upgrade: Flag = Field(
         False,
-        description="Whether another major version is taken, which nothing takes back.",
+        description="Whether another major version is taken, which nothing takes back; needs `apply_immediately`.",
         examples=[True],
         json_schema_extra=only(*AWS),
     )
@@ -781,17 +790,25 @@ class Access(Section):
         json_schema_extra=only(*DOCKER),
     )
     rate_limit: Whole = Field(
-        200,
+        proxy.RATE_LIMIT,
         ge=0,
         le=100_000,
-        description="Requests a second that one client may make, with as many again at once; 0 is no limit.",
-        examples=[200],
-        json_schema_extra=only(*BUILT),
+        description="Requests a second that one address may make with a login, with as many again at once; without one "
+        f"it is {proxy.ANONYMOUS_RATE_LIMIT} at most. 0 is no limit.",
+        examples=[proxy.RATE_LIMIT],
+        json_schema_extra=only(*SERVERS),
     )
     cache: Flag = Field(
         True,
         description="Whether nginx keeps the UI's static files instead of asking the server each time.",
         examples=[True],
+        json_schema_extra=only(*SERVERS),
+    )
+    html_sources: list[HtmlSource] = Field(
+        [],
+        description="Origins that HTML artifacts, opened as pages of their own, may load scripts, styles, fonts and "
+        "pictures from. They stay in a sandbox.",
+        examples=["https://cdn.jsdelivr.net"],
         json_schema_extra=only(*SERVERS),
     )
     oidc: Oidc | None = Field(

@@ -63,6 +63,7 @@ def database_there(
         password=typed(settings.database_password),
         tls_mode=there.tls_mode.value,
         ca=text(there.ca_file),
+        search_path=there.search_path,
         opts=opts,
     )
 
@@ -153,7 +154,9 @@ def door_args(settings: Settings) -> dict[str, Any]:
         "username": access.username,
         "users": access.users,
         "hosts": access.hosts,
+        "rate_limit": access.rate_limit,
         "cache": access.cache,
+        "html_sources": access.html_sources,
         "multipart": settings.artifacts.multipart,
     }
 

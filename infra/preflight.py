@@ -247,6 +247,8 @@ def _check_builds(settings: Settings) -> None:
 
 
 def _require_ingredients(settings: Settings, kinds: Iterable[str]) -> None:
+    if pulumi.runtime.is_dry_run():
+        return  # nothing is built
     source = recipes.ImageSource(settings.images.value)
     if missing := recipes.missing_ingredients(kinds, source):
         raise PreflightError(

@@ -59,9 +59,18 @@ class Rule(StrEnum):
     LOGIN_NAME = "login-name", "The login name cannot stand in an htpasswd file."
     DATABASE_NAME = (
         "database-name",
-        "The name of the database is no plain identifier, or is reserved.",
+        "The name of a database to be made is no plain identifier, or is reserved.",
     )
-    DATABASE_USER = "database-user", "The database's user is no plain identifier, or is reserved."
+    DATABASE_USER = (
+        "database-user",
+        "The user of a database to be made is no plain identifier, or is reserved.",
+    )
+    NAME_LENGTH = (
+        "name-length",
+        "The name of an existing database or of its user is longer than its engine takes.",
+    )
+    SYSTEM_DATABASE = "system-database", "The database is one that its server keeps for itself."
+    SEARCH_PATH = "search-path", "The search path is none, or the engine has no schemas."
     MAX_OVERFLOW_ZERO = (
         "max-overflow-zero",
         "An overflow of 0 is ignored by MLflow, which then takes its default.",
@@ -78,6 +87,7 @@ class Rule(StrEnum):
     DATABASE_HOST = "database-host", "The host of an existing database is no host name or address."
     NFS = "nfs", "Server, path or options of an NFS export cannot be mounted."
     EMAIL_DOMAIN = "email-domain", "A mail domain is none."
+    HTML_SOURCE = "html-source", "A source of HTML artifacts is no https origin."
     ENDPOINT_URL = (
         "endpoint-url",
         "The URL of an existing store is none, or says more than where it is.",
@@ -199,6 +209,14 @@ class Rule(StrEnum):
     )
     RDS_NAME = "rds-name", "RDS keeps the name of the database or of its user for itself."
     AURORA = "aurora", "Aurora has no disk to be sized, and copies no automated backups."
+    READ_REPLICA = (
+        "read-replica",
+        "RDS makes no read replica of such an instance, only Aurora does.",
+    )
+    MAJOR_UPGRADE = (
+        "major-upgrade",
+        "Another major version could not be taken in the maintenance window.",
+    )
     RDS_PROXY = "rds-proxy", "RDS Proxy is not there, or not for this compute."
     FARGATE_SIZE = "fargate-size", "Fargate has no task with so many CPUs or so much memory."
     FARGATE_DISK = "fargate-disk", "Fargate has no task with so large a disk."
@@ -235,6 +253,7 @@ class Rule(StrEnum):
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
     SCHEDULE = "schedule", "A schedule is no five fields of cron."
     REDIS_URL = "redis-url", "The queue of jobs is no URL of a Redis."
+    EXTRA_UNUSED = "extra-unused", "The server's image would have what nothing uses."
     LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 
 

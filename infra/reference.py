@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 import rules
 from models import Settings
 from problems import NAMESPACE, Rule
+from pulumi_mlflow.core import aws_database
 from sections import Runtime, Section
 from settings import fields, holds_secret, runtimes_of, section_of
 
@@ -73,7 +74,8 @@ def _offers() -> str:
     return (
         "## Runtimes\n\nWhat each runtime offers in this release; the first is its default.\n\n"
         + _grid(["Key", *(_code(runtime) for runtime in Runtime)], rows)
-        + f"\nVersions of the database engines, the default first: {'; '.join(versions)}.\n"
+        + f"\nVersions of the database engines, the default first: {'; '.join(versions)}. In RDS the default "
+        f"of mysql is `{aws_database.VERSIONS['mysql']}`.\n"
     )
 
 

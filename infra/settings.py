@@ -39,7 +39,7 @@ from problems import (
     is_secret,
 )
 from pulumi_mlflow.contracts import Engine
-from pulumi_mlflow.core import stores
+from pulumi_mlflow.core import aws_database, stores
 from rules import files
 from sections import BUILT, Runtime, Section
 from sizes import sized
@@ -235,7 +235,12 @@ def _filled(tree: Mapping[str, Any], auto_images: Images) -> dict[str, Any]:
         filled[section].setdefault(key, offered[runtime][0])
     database = filled["database"]
     engines = [engine for engine in Engine if engine.value == database["engine"]]
-    database.setdefault("version", rules.VERSIONS[(engines or [Engine.POSTGRESQL])[0]][0])
+    engine = (engines or [Engine.POSTGRESQL])[0]
+    version = rules.VERSIONS[engine][0]
+    if runtime is Runtime.AWS:
+        aurora = "aurora-" if database.get("aurora") is True else ""
+        version = aws_database.VERSIONS.get(f"{aurora}{engine.value}", version)
+    database.setdefault("version", version)
     artifacts = filled["artifacts"]
     if artifacts["store"] == Store.MINIO.value:
         artifacts.setdefault("bucket", stores.default_bucket(Store.MINIO.value))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from problems import Rule
-from pulumi_mlflow.core import alb, aws_database, cron, uris, urls
+from pulumi_mlflow.core import alb, aws_database, cron, proxy, uris, urls
 
 MLFLOW_VERSION = "3.17.2"
 """The version that this release is made for: options, migrations and memory differ from version to version."""
@@ -22,9 +22,6 @@ EXAMPLE_CERTIFICATE = (
     "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d-0000-4000-8000-000000000000"
 )
 
-_IDENTIFIER = re.compile(
-    r"[a-z_][a-z0-9_]{0,62}"
-)  # PostgreSQL's NAMEDATALEN is 64 with its closing zero
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, 2.1
 _LOGIN = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
@@ -36,8 +33,6 @@ _OBJECT_URI = re.compile(
 )
 _WHOLE = re.compile(r"-?\d{1,18}")
 
-_RESERVED_DATABASES = {"postgres", "template0", "template1", "mysql", "sys", "information_schema"}
-_RESERVED_USERS = {"root", "mysql", "public", "rdsadmin"}
 _SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr")
 _SHARED_FOLDERS = (
     "/",
@@ -156,22 +151,30 @@ def _login_name(value: str) -> str:
     return value
 
 
-def _identifier(rule: Rule, value: str, reserved: set[str]) -> str:
-    if not _IDENTIFIER.fullmatch(value):
-        raise _refuse(
-            rule, "must be 1-63 lower-case letters, digits or _, and start with a letter or _"
-        )
-    if value in reserved or value.startswith("pg_"):
-        raise _refuse(rule, "must not be a name that the database keeps for itself")
-    return value
-
-
 def _database_name(value: str) -> str:
-    return _identifier(Rule.DATABASE_NAME, value, _RESERVED_DATABASES)
+    return _as_it_is(Rule.DATABASE_NAME, value)
 
 
 def _database_user(value: str) -> str:
-    return _identifier(Rule.DATABASE_USER, value, _RESERVED_USERS)
+    return _as_it_is(Rule.DATABASE_USER, value)
+
+
+def _as_it_is(rule: Rule, value: str) -> str:
+    """A name that may exist already; what we may make is judged in rules/database.py, which knows."""
+    if not value.isprintable() or not value or value != value.strip():
+        raise _refuse(rule, "must be printable characters, with none that is blank at either end")
+    return value
+
+
+def _search_path(value: str) -> str:
+    try:
+        return uris.check_search_path(value)
+    except ValueError:
+        raise _refuse(
+            Rule.SEARCH_PATH,
+            "must be names of schemas between commas, in double quotes where they are not plain",
+            "mlflow",
+        ) from None
 
 
 def _overflow(value: int) -> int:
@@ -289,6 +292,16 @@ def _public_url(value: str) -> str:
 
 def _front_url(value: str) -> str:
     return _url(Rule.FRONT_URL, value, path=False, mend=f"https://{EXAMPLE_HOST}")
+
+
+def _html_source(value: str) -> str:
+    if proxy.check_html_source(value):
+        raise _refuse(
+            Rule.HTML_SOURCE,
+            "must be https:// and a host's full name, without path and wildcards",
+            "https://cdn.jsdelivr.net",
+        )
+    return value
 
 
 def _https_url(value: str) -> str:
@@ -505,10 +518,12 @@ RoleArn = Annotated[Text, AfterValidator(_role_arn)]
 UserPool = Annotated[Text, AfterValidator(_user_pool)]
 Zone = Annotated[Text, AfterValidator(_zone)]
 Email = Annotated[Text, AfterValidator(_email)]
+SearchPath = Annotated[Text, AfterValidator(_search_path)]
 Schedule = Annotated[Text, AfterValidator(_schedule)]
 StackName = Annotated[Text, AfterValidator(_stack_name)]
 KubernetesName = Annotated[Text, AfterValidator(_kubernetes_name)]
 Image = Annotated[Text, AfterValidator(_image)]
 Block = Annotated[Text, AfterValidator(_block)]
 InstanceClass = Annotated[Text, AfterValidator(_instance_class)]
+HtmlSource = Annotated[Text, AfterValidator(_html_source)]
 HttpsUrl = Annotated[Text, AfterValidator(_https_url)]

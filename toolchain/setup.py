@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import engine, images, kubernetes, maven, node, packages, programs, providers
+from steps import engine, images, kubernetes, locks, maven, node, packages, programs, providers
 from steps.console import Console, SetupError, only_one, stop_on_sigterm
 from steps.download import reachable
 from steps.environment import Environment
@@ -133,21 +133,28 @@ class Setup:
             )
         ensure_stack(self.places, self.console, self.environment, stack)
 
-    def machine(self, stack: str | None, *, docker: bool, image_source: str | None) -> None:
-        """Get all programs; everything but the stack itself."""
+    def machine(
+        self,
+        stack: str | None,
+        *,
+        docker: bool,
+        image_source: str | None,
+        build_images: bool = True,
+    ) -> None:
+        """Get all programs, and what images are built from unless none will be; all but the stack itself."""
         if stack is not None:
             stack_file(self.places, stack)  # fail at once, and not after ten minutes of building
             docker = docker or wants_docker(self.places, stack)
         self.environment.prepare_state()
         # What may need a person (an engine, a mirror) comes before what takes minutes.
-        build_images = docker and self.engine_and_images(image_source)
+        from_packages = docker and self.engine_and_images(image_source, rootfs=build_images)
         self.obtain(self.uv())
         self.venv()
         self.obtain(self.pulumi())
         if docker:
             self.obtain(self.docker_plugin())
-            for name in self.ingredients(stack):
-                if build_images or name in NEVER_PULLED:
+            for name in self.ingredients(stack) if build_images else ():
+                if from_packages or name in NEVER_PULLED:
                     self.obtain(self.mysql() if name == "mysql" else self.image_program(name))
 
     def missing(self, stack: str) -> list[str]:
@@ -179,7 +186,7 @@ class Setup:
         command = ["pulumi", "preview", "-s", stack, *words]
         # To stderr: with --json standard output is Pulumi's.
         with contextlib.redirect_stdout(sys.stderr), only_one(self.places.cache / "setup.lock"):
-            self.machine(stack, docker=False, image_source=None)
+            self.machine(stack, docker=False, image_source=None, build_images=False)
             if any(word.startswith("--policy-pack") for word in words):
                 self.obtain(self.policy())
             settings = stack_settings(self.places, stack)
@@ -342,11 +349,11 @@ class Setup:
             raise SetupError(engine.no_engine_help(self.environment))
         engine.start_engine(self.places, self.console, self.environment)
 
-    def engine_and_images(self, image_source: str | None) -> bool:
-        """See to an engine, and to a base for images; say whether images are built here."""
+    def engine_and_images(self, image_source: str | None, *, rootfs: bool) -> bool:
+        """See to an engine, and to a base for images if wanted; say whether images are built from packages."""
         self.obtain(self.docker_engine())
         build = self.image_source(image_source) == "build"
-        if build:
+        if build and rootfs:
             self.obtain(self.rootfs())
         return build
 
@@ -578,6 +585,8 @@ def run_program(environment: Environment, words: list[str]) -> int:
     if not words:
         raise SetupError("run: which program? python3 toolchain/setup.py run -- pulumi version")
     env = environment.full()
+    if words[0] == "pulumi":
+        locks.say_stale(env.get("PULUMI_BACKEND_URL", ""))
     try:
         os.execvpe(words[0], words, env)  # noqa: S606 - that is what it is for
     except OSError as error:

@@ -83,6 +83,8 @@ class DatabaseEndpoint(TypedDict, total=False):
     """libpq's sslmode vocabulary (`disable`, `require`, `verify-ca`, `verify-full`); absent means `disable`."""
     ca: pulumi.Input[str]
     """PEM of the certificate authority that signed the server's certificate."""
+    search_path: pulumi.Input[str]
+    """PostgreSQL's schemas, the first of which holds MLflow's tables; absent with the server's default."""
     volume: pulumi.Input[str]
     """Docker volume that holds a SQLite file, mounted at the file's folder; absent for servers."""
     data: pulumi.Input[str]

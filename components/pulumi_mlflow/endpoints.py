@@ -123,6 +123,7 @@ def database_uri(
                 password=given.get("password", ""),
                 tls_mode=given.get("tls_mode", "disable"),
                 ca_path=f"{given['folder']}/{ca_file}" if "ca" in given else "",
+                search_path=given.get("search_path", ""),
             )
         )
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pulumi
 
 from .component import default_deployment
-from .contracts import ArtifactEndpoint, DatabaseEndpoint, Scope
+from .contracts import ArtifactEndpoint, DatabaseEndpoint, Engine, Scope
 from .core import uris, urls
 from .guard import DataGuard
 
@@ -38,6 +38,7 @@ def existing_database(
     port: int | None = None,
     tls_mode: str = "verify-full",
     ca: pulumi.Input[str] | None = None,
+    search_path: str | None = None,
     deployment: str | None = None,
     opts: pulumi.ResourceOptions | None = None,
 ) -> DatabaseEndpoint:
@@ -47,34 +48,40 @@ def existing_database(
         name: what it is called in error messages; the guard is `<name>-guard`.
         engine: `postgresql`, `mysql` or `mariadb`.
         host: name or address; `host.docker.internal` is the machine that containers run on.
-        database: name of the database, which must be there.
-        username: who owns it.
+        database: name of the database, which must be there, as it is.
+        username: who may make tables in it, as it is.
         password: the user's (secret).
         port: TCP port; the engine's usual one unless given.
         tls_mode: libpq's `disable`, `require`, `verify-ca` or `verify-full`, for every engine.
         ca: PEM of the certificate authority that signed the server's certificate; needed to verify.
+        search_path: PostgreSQL's schemas between commas, names that are not plain in double quotes; the first one,
+            which must be there, holds MLflow's tables. What the server has for the user unless given.
         deployment: prefix of physical names; `<project>-<stack>` unless given.
         opts: options of the guard.
 
     Raises:
-        ValueError: an engine that is no server, a host that is none, or a TLS mode without its certificate.
+        ValueError: an engine that is no server, a host that is none, a TLS mode without its certificate, or a search
+            path that is none, or not for PostgreSQL.
     """
     number = port or uris.default_port(engine)
     if number is None:
         raise ValueError(f"{name}: engine must be postgresql, mysql or mariadb (got 'sqlite')")
     uris.check_host(host)
     uris.check_tls(tls_mode, "given" if ca is not None else "")
-    guard = DataGuard(
-        f"{name}-guard",
-        "database",
-        {
-            "mlflow:database.engine": engine,
-            "mlflow:database.name": database,
-            "mlflow:database.existing.host": host,
-            "mlflow:database.existing.port": str(number),
-        },
-        opts,
-    )
+    where = {
+        "mlflow:database.engine": engine,
+        "mlflow:database.name": database,
+        "mlflow:database.existing.host": host,
+        "mlflow:database.existing.port": str(number),
+    }
+    data = f"{engine}://{host}:{number}/{database}"
+    if search_path:
+        if engine != Engine.POSTGRESQL.value:
+            raise ValueError(f"{name}: search_path is PostgreSQL's alone (got engine {engine!r})")
+        search_path = uris.check_search_path(search_path)
+        where["mlflow:database.existing.search_path"] = search_path
+        data += f"?search_path={search_path}"
+    guard = DataGuard(f"{name}-guard", "database", where, opts)
     endpoint = DatabaseEndpoint(
         component=name,
         reach=reach_of(host, deployment or default_deployment()),
@@ -86,8 +93,10 @@ def existing_database(
         username=username,
         password=pulumi.Output.secret(password),
         tls_mode=tls_mode,
-        data=f"{engine}://{host}:{number}/{database}",
+        data=data,
     )
+    if search_path:
+        endpoint["search_path"] = search_path
     if ca is not None:
         endpoint["ca"] = ca
     return endpoint

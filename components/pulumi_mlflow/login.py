@@ -22,6 +22,9 @@ NGINX_CONF = "nginx.conf"
 OIDC_CONFIG = "oauth2-proxy.cfg"
 OIDC_CA = "issuer-ca.pem"
 
+GROUPS_CLAIM = "groups"
+"""Claim with a user's groups, unless a provider has another."""
+
 
 class OidcProviderArgs(TypedDict):
     """An identity provider, and whom of its users to let in."""
@@ -74,12 +77,18 @@ def check(name: str, auth: AuthMode, tracking: TrackingEndpoint, names: Sequence
         raise ValueError(f"{name}: users: must not be named twice (got {', '.join(twice)})")
 
 
+def groups_claim(provider: Optional[OidcProviderArgs]) -> str:
+    """The claim with a user's groups, at this provider or any other."""
+    return (provider or {}).get("groups_claim", GROUPS_CLAIM)
+
+
 def oidc_files(
     provider: OidcProviderArgs,
     cookie_secret: pulumi.Input[str],
     name: str,
     *,
     secure: bool,
+    claims: bool,
     upstream: str = "",
 ) -> dict[str, pulumi.Input[str]]:
     """oauth2-proxy's files: path below `FILES_PATH` → content (secret).
@@ -89,11 +98,14 @@ def oidc_files(
         cookie_secret: 32 letters and digits that sessions are encrypted with (secret).
         name: of the session's cookie; carries the deployment.
         secure: whether browsers reach the front door by TLS.
-        upstream: see `oidc.OidcSettings`.
+        claims: see `oidc.OidcSettings`.
+        upstream: likewise.
     """
     ca = provider.get("ca")
     # Browsers take a `__Host-` cookie from nobody but this host itself, and only by TLS.
     prefix = "__Host-" if secure else ""
+    # A session without the token, from before, is none.
+    suffix = "-claims" if claims else ""
     contents: dict[str, pulumi.Input[str]] = {
         OIDC_CONFIG: pulumi.Output.all(
             issuer=provider["issuer"],
@@ -105,14 +117,15 @@ def oidc_files(
                 oidc.OidcSettings(
                     **known,
                     listen_port=OIDC_PORT,
-                    cookie_name=f"{prefix}{name}",
+                    cookie_name=f"{prefix}{name}{suffix}",
                     secure=secure,
                     audiences=provider.get("audiences", []),
                     scopes=provider.get("scopes", []),
-                    groups_claim=provider.get("groups_claim", "groups"),
+                    groups_claim=groups_claim(provider),
                     allowed_groups=provider.get("allowed_groups", []),
                     email_domains=provider.get("email_domains", []),
                     ca_path=f"{FILES_PATH}/{OIDC_CA}" if ca else "",
+                    claims=claims,
                     upstream=upstream,
                 )
             )

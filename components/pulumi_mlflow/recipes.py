@@ -24,6 +24,9 @@ OFFICIAL = {
 PROGRAMS = ("minio", "oauth2-proxy")
 """Images that set-up makes the program of and that are never pulled."""
 
+NOT_MADE = "not-made-yet"
+"""Tag, in a preview alone, of an image whose ingredients set-up has not made on this machine."""
+
 EXTRAS = ("gcs", "azure", "metrics", "redis")
 """What the server's image may have besides: drivers of stores, metrics for Prometheus, a queue of jobs in Redis."""
 
@@ -113,8 +116,13 @@ def missing_ingredients(kinds: Iterable[str], source: ImageSource) -> list[Path]
     Returns:
         Their paths, with `*` where a version stands.
     """
+    every = [path for kind in ("base", *kinds) for path in _missing(kind, source)]
+    return list(dict.fromkeys(every))
+
+
+def _missing(kind: str, source: ImageSource) -> list[Path]:
     made = cache_folder() / "images"
-    patterns = [p for kind in ("base", *kinds) for p in _ingredients(kind, source).values()]
+    patterns = _ingredients(kind, source).values()
     return [made / pattern for pattern in patterns if not any(made.glob(pattern))]
 
 
@@ -160,11 +168,25 @@ def context_files(kind: str, source: ImageSource, build_args: Mapping[str, str])
     return files
 
 
-def image_name(kind: str, source: ImageSource, build_args: dict[str, str]) -> str:
+def image_name(
+    kind: str, source: ImageSource, build_args: dict[str, str], *, preview: bool = False
+) -> str:
     """Name and tag of an image that we build: the tag is a hash of all that goes into it.
 
     Large ingredients count by name and size: set-up keys their names by content.
+
+    Args:
+        kind: folder below `images/`.
+        source: whether official images can be had.
+        build_args: build arguments.
+        preview: whether nothing will be built: then an ingredient may be missing, of this image or of the one below it,
+            and the tag is `NOT_MADE`.
+
+    Raises:
+        MissingIngredientError: set-up has not made an ingredient, and this is no preview.
     """
+    if preview and (any(map(is_not_made, build_args.values())) or _missing(kind, source)):
+        return f"pulumi-mlflow/{kind}:{NOT_MADE}"
     digest = hashlib.sha256()
     for name, path in sorted(context_files(kind, source, build_args).items()):
         large = path.parent == cache_folder() / "images"
@@ -173,6 +195,21 @@ def image_name(kind: str, source: ImageSource, build_args: dict[str, str]) -> st
     for key, value in sorted(build_args.items()):
         digest.update(f"{key}={value}\0".encode())
     return f"pulumi-mlflow/{kind}:{digest.hexdigest()[:16]}"
+
+
+def is_changed(before: str, now: str) -> bool:
+    """Whether another image is wanted, by its name or tag; of one that is `NOT_MADE` here nobody can say, so not.
+
+    Args:
+        before: what the state has.
+        now: what the program wants.
+    """
+    return before != now and not is_not_made(now)
+
+
+def is_not_made(name: str) -> bool:
+    """Whether a name or tag stands for an image whose ingredients are missing here."""
+    return name == NOT_MADE or name.endswith(f":{NOT_MADE}")
 
 
 def assemble(kind: str, source: ImageSource, build_args: Mapping[str, str], target: Path) -> None:

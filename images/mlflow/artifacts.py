@@ -287,9 +287,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("bucket", "prove"):
         commands.add_parser(name)
-    for name in ("dump", "restore"):
+    for name in ("dump", "migrate"):
         commands.add_parser(name).add_argument("folder", type=Path)
-    commands.add_parser("migrate").add_argument("folder", type=Path)
     keeping = commands.add_parser("keep")
     keeping.add_argument("folder", type=Path)
     keeping.add_argument("store_files", type=Path)
@@ -302,7 +301,6 @@ def main() -> int:
         "bucket": bucket,
         "prove": prove,
         "dump": transfer.dump,
-        "restore": transfer.restore,
         "keep": transfer.keep,
         "migrate": transfer.migrate,
         "rewrite": artifact_uris.rewrite,

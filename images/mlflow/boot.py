@@ -6,7 +6,6 @@ Runs inside the image, with MLflow and its drivers but without pulumi_mlflow. Se
 
 import argparse
 import base64
-import configparser
 import contextlib
 import http
 import importlib
@@ -18,8 +17,10 @@ from typing import Any
 
 import artifact_uris
 import artifacts
+import database_check
 import migrate_database
-from bootlib import BootError, environment, wait
+import unfinished
+from bootlib import BootError, administrator, environment, wait
 
 DRIVERS = {"postgresql+psycopg2": "psycopg2", "mysql+pymysql": "pymysql", "sqlite": "sqlite3"}
 """SQLAlchemy dialect → module that it needs."""
@@ -81,7 +82,7 @@ def _migration_lock(engine: Any) -> Iterator[None]:
 
 
 def migrate() -> None:
-    """Bring the schema to this MLflow's version; refuses a schema that a newer MLflow has written."""
+    """Bring the schema to this MLflow's version; refuses one of a newer MLflow or of another program."""
     check_drivers()
     artifacts.check_scratch()
     import sqlalchemy
@@ -93,6 +94,9 @@ def migrate() -> None:
         try:
             engine.connect().close()
         except sqlalchemy.exc.OperationalError as error:
+            # First, since MySQL begins both refusals with the same words.
+            if (refusal := database_check.denied(engine, error)) is not None:
+                raise refusal from error
             if any(words in str(error.orig) for words in REFUSED_LOGIN):
                 raise BootError(
                     f"the database refuses the login: {str(error.orig).strip()}\nIts data was made with another "
@@ -104,28 +108,34 @@ def migrate() -> None:
     wait("the database", reachable, float(os.environ.get("WAIT_SECONDS", "60")))
     if engine.dialect.name == "sqlite":
         _write_ahead_log(engine)
+    database_check.require_schema(engine)
     # Takes seconds, and what is wrong with the connection is told without it.
-    from alembic.script import ScriptDirectory
-
     database: Any = importlib.import_module("mlflow.store.db.utils")
-    with _migration_lock(engine):
-        if database._is_empty_database(engine):
+    with database_check.told(engine), _migration_lock(engine):
+        before = database_check.schema_of(database, engine)
+        if before != database._get_latest_schema_revision():
+            database_check.require_rights(database, engine)
+        if before is None:
             database._initialize_tables(engine)
         else:
-            before = database._get_schema_version(engine)
-            known = ScriptDirectory.from_config(database._get_alembic_config(""))
-            if before not in {script.revision for script in known.walk_revisions()}:
-                raise _newer(f"the database has schema {before}")
             database._upgrade_db(engine)
         database._verify_schema(engine)
-        print(f"schema {database._get_schema_version(engine)}, MLflow {_mlflow_version()}")
+        print(
+            f"schema {database._get_schema_version(engine)}, MLflow {database_check.mlflow_version()}"
+        )
         if migrate_database.waiting():
             migrate_database.arrive(engine)
         if users.enabled():
-            try:
-                print(users.prepare(engine))
-            except users.NewerSchemaError as error:
-                raise _newer(str(error)) from error
+            _prepare_users(engine)
+
+
+def _prepare_users(engine: Any) -> None:
+    import users
+
+    try:
+        print(users.prepare(engine))
+    except users.NewerSchemaError as error:
+        raise database_check.newer(str(error)) from error
 
 
 def _require_tls(reason: str) -> None:
@@ -158,19 +168,6 @@ def _write_ahead_log(engine: Any) -> None:
         )
 
 
-def _newer(what: str) -> BootError:
-    return BootError(
-        f"{what}, which MLflow {_mlflow_version()} does not know: a newer MLflow wrote it. Run that version, or "
-        "restore a dump from before the upgrade"
-    )
-
-
-def _mlflow_version() -> str:
-    from importlib.metadata import version
-
-    return version("mlflow")
-
-
 def health() -> None:
     """Ask the server itself whether it is alive; for the container's health check."""
     with urllib.request.urlopen(environment("HEALTH_URL"), timeout=5) as answer:
@@ -181,11 +178,9 @@ def health() -> None:
 def ready() -> None:
     """Ask the server to read its database; as the administrator, where it asks who is there."""
     request = urllib.request.Request(environment("READY_URL"))
-    if path := os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
-        config = configparser.ConfigParser()
-        config.read(path)
-        login = ":".join(config["mlflow"][f"admin_{key}"] for key in ("username", "password"))
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    if login := administrator():
+        encoded = base64.b64encode(":".join(login).encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
     try:
         urllib.request.urlopen(request, timeout=4).close()
     except OSError as error:
@@ -193,8 +188,9 @@ def ready() -> None:
 
 
 def serve(argv: list[str]) -> None:
-    """Check the drivers, make ready what the server finds, then become the server."""
+    """Check the drivers and the data, make ready what the server finds, then become the server."""
     check_drivers()
+    unfinished.refuse()
     artifacts.clean_scratch()
     artifact_uris.align()
     os.execvp(argv[0], argv)

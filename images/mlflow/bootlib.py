@@ -1,5 +1,6 @@
 """What the programs of the server image share."""
 
+import configparser
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,28 @@ def environment(name: str) -> str:
             f"{name} is not set; the server image expects it from its configuration volume"
         )
     return value
+
+
+def administrator() -> tuple[str, str] | None:
+    """Name and password of MLflow's own administrator; None where it asks nobody who they are."""
+    path = os.environ.get("MLFLOW_AUTH_CONFIG_PATH")
+    if not path:
+        return None
+    config = configparser.ConfigParser()
+    config.read(path)
+    return config["mlflow"]["admin_username"], config["mlflow"]["admin_password"]
+
+
+def client_environment() -> None:
+    """Set what MLflow's commands need besides the server's own variables: where it answers, and a login.
+
+    In the environment of this process and of those that it becomes or starts, never in an argument.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        # Beside the server, as in a shell in its container.
+        os.environ["MLFLOW_TRACKING_URI"] = environment("HEALTH_URL").removesuffix("/health")
+    if (login := administrator()) and not os.environ.get("MLFLOW_TRACKING_PASSWORD"):
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = login
 
 
 def wait(what: str, attempt: Callable[[], T], seconds: float) -> T:

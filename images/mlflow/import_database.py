@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import database_check
 import migrate_database as rows
 from bootlib import BootError, wait
 
@@ -65,18 +66,14 @@ def save(source_file: Path, folder: Path) -> None:
 def _revision(database: Any, source: Any) -> str:
     """The other database's schema, if this MLflow knows it."""
     import sqlalchemy as sa
-    from alembic.script import ScriptDirectory
 
     if not sa.inspect(source).has_table("alembic_version"):
         raise BootError(
             "the other database has no table alembic_version: it is none of MLflow's, or of one before 1.0"
         )
-    revision = str(database._get_schema_version(source))
-    scripts = ScriptDirectory.from_config(database._get_alembic_config(""))
-    if revision not in {script.revision for script in scripts.walk_revisions()}:
-        raise BootError(
-            f"the other database has schema {revision}, which this MLflow does not know: a newer one wrote it"
-        )
+    revision = database_check.schema_of(database, source, "the other database")
+    if revision is None:
+        raise BootError("the other database is empty: no MLflow has written its version there")
     return revision
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import unfinished
 import users
 from bootlib import BootError, environment
 
@@ -95,6 +96,8 @@ def save(folder: Path) -> None:
 def load(folder: Path) -> None:
     """Replace all rows of the server's database, whose schema is this MLflow's, by the folder's.
 
+    As part of a restore, the same transaction says that the restore has not ended.
+
     Raises:
         BootError: the folder's rows are not those that were written, or the database does not hold them afterwards.
     """
@@ -133,6 +136,8 @@ def _load(folder: Path, target: Any) -> dict[str, Any]:
     manifest: Manifest = json.loads((folder / MANIFEST).read_text())
     if manifest["users"]:
         users.make_tables(target)
+    if unfinished.command():
+        unfinished.make_table(target)
     with _of_this_schema(folder / DATABASE, manifest) as source:
         theirs, ours = _tables(source), _tables(target)
         _require_columns(source, theirs, ours)
@@ -140,6 +145,8 @@ def _load(folder: Path, target: Any) -> dict[str, Any]:
             read = _copy(old, new, {name: ours[name] for name in theirs})
             written = {name: _digest(new, ours[name]) for name in theirs}
             _require_equal(read, written, "the database")
+            if unfinished.command():
+                unfinished.mark(new)
     return written
 
 
@@ -292,7 +299,9 @@ def _set_sequences(connection: Any, tables: Iterable[Any]) -> None:
             )
             if name:
                 largest = connection.scalar(sa.select(sa.func.max(column)))
-                connection.execute(sa.select(sa.func.setval(name, (largest or 0) + 1, False)))
+                # Not `setval`, which a transaction that fails does not take back. Quoted as PostgreSQL has told it.
+                restart = f"ALTER SEQUENCE {name} RESTART WITH {(largest or 0) + 1}"
+                connection.execute(sa.text(restart))
 
 
 def _rows(connection: Any, table: Any) -> Iterator[list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Who asks, according to the proxy that has logged them in: MLflow's `authorization_function` of `oidc-mlflow`.
 
-The proxy says it in headers, and proves with a shared secret that it is the proxy. A user is made at the first sight;
+The proxy says it in headers, and proves with a shared secret that it is the proxy. Groups are read from the claims of
+the token that it has verified, where a name is whole whatever characters it has. A user is made at the first sight;
 their groups are compared with what MLflow has of them at every request, so that a change at the identity provider takes
 effect with the next token. MLflow asks this function for its Flask routes, and in a Flask request context that it makes
 up for those of FastAPI (`_authenticate_custom_for_fastapi`), so one function guards both.
@@ -8,6 +9,7 @@ up for those of FastAPI (`_authenticate_custom_for_fastapi`), so one function gu
 Without the proxy's headers, from inside the stack's network, the administrator may log in by password: operations do.
 """
 
+import base64
 import functools
 import hmac
 import json
@@ -30,6 +32,14 @@ from werkzeug.datastructures import Authorization
 SECRET_HEADER = "X-Mlflow-Proxy-Secret"  # noqa: S105 - a name
 USER_HEADER = "X-Mlflow-User"
 GROUPS_HEADER = "X-Mlflow-Groups"
+"""The user's groups, joined by commas: no name can be told from it, only whether there are any."""
+
+CLAIMS_HEADER = "X-Mlflow-Claims"
+"""What the provider's token says of the user: its middle part, base64 of JSON."""
+
+GROUPS_CLAIM_HEADER = "X-Mlflow-Groups-Claim"
+"""Which of the claims has the user's groups, in base64: a name, or a path with dots."""
+
 
 RESOURCES = (
     "experiment",
@@ -48,6 +58,9 @@ ROLES = {
     for permission in ("READ", "USE", "EDIT", "MANAGE")
 }
 """Permission of a group → role of MLflow's that its members get: the permission on everything."""
+
+CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 503: "TEMPORARILY_UNAVAILABLE"}
+"""HTTP status → MLflow's name of the error."""
 
 LONGEST_NAME = 255
 """Width of MLflow's column."""
@@ -126,10 +139,9 @@ def _authenticate() -> Authorization | Response:
     try:
         _require(proof)
         name = _name(request.headers.get(USER_HEADER, ""))
-        _admit(name, _standing(_text(GROUPS_HEADER, request.headers.get(GROUPS_HEADER, ""))))
+        _admit(name, _standing(_groups()))
     except RefusedError as refusal:
-        code = "UNAUTHENTICATED" if refusal.status == 401 else "PERMISSION_DENIED"  # noqa: PLR2004
-        answer = jsonify({"error_code": code, "message": str(refusal)})
+        answer = jsonify({"error_code": CODES[refusal.status], "message": str(refusal)})
         answer.status_code = refusal.status
         return answer
     return Authorization("basic", {"username": name, "password": None})
@@ -174,8 +186,52 @@ def _name(value: str) -> str:
     return name
 
 
-def _standing(groups: str) -> Standing:
-    held = {group.strip() for group in groups.split(",")}
+def _groups() -> frozenset[str]:
+    """The user's groups, each as the provider spells it."""
+    sent = request.headers.get(CLAIMS_HEADER, "")
+    if not sent:
+        # A proxy of before, which is replaced after this server. Programs ask again.
+        raise RefusedError(
+            503, f"{CLAIMS_HEADER} is missing: the front door is older than the server"
+        )
+    try:
+        claims = json.loads(_decoded(sent))
+        found = _claim(claims, _decoded(request.headers.get(GROUPS_CLAIM_HEADER, "")).decode())
+    except ValueError:
+        # Two headers of one name, which a server has made one of, are not readable either.
+        raise RefusedError(401, f"{CLAIMS_HEADER}, {GROUPS_CLAIM_HEADER}: unreadable") from None
+    known = settings()
+    if (
+        found is None
+        and request.headers.get(GROUPS_HEADER)
+        and (known.groups or known.admin_groups)
+    ):
+        raise RefusedError(
+            403,
+            "the identity provider names your groups at its userinfo endpoint only, where they cannot be told from one "
+            "another; have it put them into the ID token",
+        )
+    listed = found if isinstance(found, list) else [found]
+    return frozenset(group for group in listed if isinstance(group, str))
+
+
+def _decoded(value: str) -> bytes:
+    """What is in base64 as tokens have it: for URLs, without padding."""
+    return base64.b64decode(value + "=" * (-len(value) % 4), b"-_", validate=True)
+
+
+def _claim(claims: Any, path: str) -> Any:
+    """A claim as oauth2-proxy finds it: one of that very name, else by a path with dots."""
+    if not isinstance(claims, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as all that is unreadable
+    if path in claims:
+        return claims[path]
+    for part in path.split("."):
+        claims = claims.get(part) if isinstance(claims, dict) else None
+    return claims
+
+
+def _standing(held: frozenset[str]) -> Standing:
     found = [permission for group, permission in settings().groups.items() if group in held]
     highest = max(found, key=PERMISSION_PRIORITY.__getitem__, default=None)
     return Standing(

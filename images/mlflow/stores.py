@@ -121,8 +121,16 @@ class FolderStore:
             ) from error
 
     def delete(self, key: str) -> None:
-        """Remove a file."""
-        self._path(key).unlink(missing_ok=True)
+        """Remove a file, and the folders that it leaves empty: a file may take their place."""
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == self.root:
+                return
+            try:
+                folder.rmdir()
+            except OSError:
+                return  # not empty
 
     def _path(self, key: str) -> Path:
         path = Path(os.path.normpath(self.root / key))

@@ -31,19 +31,6 @@ def dump(folder: Path) -> None:
     print(f"{sum(1 for _ in target.items())} objects")
 
 
-def restore(folder: Path) -> None:
-    """Make the store hold exactly what the folder holds."""
-    source, target = FolderStore(folder), open_store(os.environ)
-    wanted = {item.key for item in source.items()}
-    for key in sorted(wanted):
-        with contextlib.closing(source.open(key)) as content:
-            target.write(key, content)
-    stale = [item.key for item in target.items() if item.key not in wanted]
-    for key in stale:
-        target.delete(key)
-    print(f"{len(wanted)} objects, {len(stale)} removed")
-
-
 class _Hashed:
     """Content that is hashed while somebody reads it."""
 

@@ -1,4 +1,4 @@
-"""What is done to a server's data by schedule: a copy of the database, and the end of what was deleted.
+"""What is done to a server's data beside serving: a copy of the database, and the end of what was deleted.
 
 Runs inside the image, like boot.py.
 """
@@ -7,6 +7,7 @@ import argparse
 import datetime as dt
 import importlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import artifacts
 import boot
 import migrate_database
 import transfer
-from bootlib import BootError, environment
+from bootlib import BootError, client_environment, environment
 from stores import FolderStore, open_store
 
 
@@ -43,13 +44,22 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def gc(older_than: str) -> None:
+def gc(older_than: str, *, dry_run: bool = False) -> None:
     """Delete for good what users deleted: runs, experiments and models, with their artifacts.
 
     Args:
         older_than: how long ago that must be, such as `30d`.
+        dry_run: whether to say what would go, and delete nothing.
+
+    Raises:
+        BootError: `older_than` is no time.
     """
+    milliseconds = _milliseconds(older_than)
     boot.check_drivers()
+    client_environment()
+    if dry_run:
+        _print_deleted(milliseconds)
+        return
     cli: Any = importlib.import_module("mlflow.cli")
     # Called, not started as a program: its database's URI would stand in the argument list.
     cli.gc.main(
@@ -65,16 +75,53 @@ def gc(older_than: str) -> None:
     )
 
 
+def _milliseconds(text: str) -> int:
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not text or found is None:
+        raise BootError(
+            f"older-than: must be days, hours, minutes or seconds, such as 30d (got {text!r})"
+        )
+    seconds = (86_400, 3600, 60, 1)
+    return 1000 * sum(int(n or 0) * each for n, each in zip(found.groups(), seconds, strict=True))
+
+
+def _print_deleted(milliseconds: int) -> None:
+    """Say what `gc` would delete, a line each: experiments with their names, runs and models with their ids."""
+    from mlflow.entities import ViewType
+
+    stores: Any = importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    store = stores.SqlAlchemyStore(environment("MLFLOW_BACKEND_STORE_URI"), "mlflow-artifacts:/")
+    before = int(_now().timestamp() * 1000) - milliseconds
+    token = None
+    while True:
+        page = store.search_experiments(
+            view_type=ViewType.DELETED_ONLY,
+            filter_string=f"last_update_time < {before}",
+            page_token=token,
+        )
+        for experiment in page:
+            print(f"experiment {experiment.experiment_id} {experiment.name!r}")
+        token = page.token
+        if not token:
+            break
+    for run_id in store._get_deleted_runs(older_than=milliseconds):
+        print(f"run {run_id}")
+    for model_id in store._get_deleted_logged_models(older_than=milliseconds):
+        print(f"model {model_id}")
+
+
 def main() -> int:
     """Run one command; print an error's message instead of its traceback."""
     parser = argparse.ArgumentParser(prog="upkeep")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("backup")
-    commands.add_parser("gc").add_argument("older_than")
+    collecting = commands.add_parser("gc")
+    collecting.add_argument("older_than")
+    collecting.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
     try:
         if arguments.command == "gc":
-            gc(arguments.older_than)
+            gc(arguments.older_than, dry_run=arguments.dry_run)
         else:
             backup()
     except BootError as error:

@@ -346,7 +346,6 @@ def _compute(settings: Settings) -> Iterator[Problem]:
         keys = {
             "aws": _DOOR_KEYS,
             "monitoring": ("emails", "budget_usd"),
-            "access": ("rate_limit",),
         }
         if settings.database.existing is None:
             keys["database"] = ("rds_proxy", "rds_proxy_ca_file", "read_replica")

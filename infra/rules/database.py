@@ -1,10 +1,11 @@
 """Rules over the database's settings."""
 
+import re
 from collections.abc import Iterator
 
 import sizes
 from models import Database, Settings, TlsMode
-from problems import Drop, Path, Problem, Put, Rule, same_region, unused
+from problems import Drop, Path, Problem, Put, Rule, got, same_region, unused
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import aws_database, urls
 from sections import CLOUD, Runtime
@@ -21,9 +22,67 @@ _LONGEST_USER = 32
 
 _MYSQL_FAMILY = (Engine.MYSQL, Engine.MARIADB)
 
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+"""What we make needs no quotes anywhere. PostgreSQL's NAMEDATALEN is 64 with its closing zero."""
+
+_RESERVED = {
+    "name": {"postgres", "template0", "template1", "mysql", "sys", "information_schema"},
+    "username": {"root", "mysql", "public", "rdsadmin"},
+}
+_MYSQLS_OWN = {"mysql", "sys", "information_schema", "performance_schema"}
+_SYSTEM = {
+    Engine.POSTGRESQL: {"template0", "template1", "rdsadmin"},
+    Engine.MYSQL: _MYSQLS_OWN,
+    Engine.MARIADB: _MYSQLS_OWN,
+}
+"""Databases that nobody may use for tables of their own."""
+
+_NAME_RULES = {"name": Rule.DATABASE_NAME, "username": Rule.DATABASE_USER}
+_LONGEST = {
+    # Bytes in PostgreSQL, characters in the others.
+    Engine.POSTGRESQL: {"name": 63, "username": 63},
+    Engine.MYSQL: {"name": 64, "username": _LONGEST_USER},
+    Engine.MARIADB: {"name": 64, "username": 128},
+}
+
+
+def _made_names(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    if database.existing is not None:
+        return
+    for key, rule in _NAME_RULES.items():
+        name, path = getattr(database, key), ("database", key)
+        reason = None
+        if not _IDENTIFIER.fullmatch(name):
+            reason = "must be 1-63 lower-case letters, digits or _, and start with a letter or _"
+        elif name in _RESERVED[key] or name.startswith("pg_"):
+            reason = "must not be a name that the database keeps for itself"
+        if reason:
+            yield Problem(rule, path, f"{reason} {got(path, name, ())}", Put(path, "mlflow"))
+
+
+def _existing_names(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    if database.existing is None or database.engine not in _LONGEST:
+        return
+    for key, longest in _LONGEST[database.engine].items():
+        name, path = getattr(database, key), ("database", key)
+        postgresql = database.engine is Engine.POSTGRESQL
+        length = len(name.encode()) if postgresql else len(name)
+        if length > longest:
+            unit = "bytes" if postgresql else "characters"
+            text = f"must have at most {longest} {unit} for {database.engine.value} {got(path, name, ())}"
+            yield Problem(Rule.NAME_LENGTH, path, text, Put(path, "mlflow"))
+    if database.name.lower() in _SYSTEM[database.engine]:
+        path = ("database", "name")
+        text = f"must not be a database that the server keeps for itself {got(path, database.name, ())}"
+        yield Problem(Rule.SYSTEM_DATABASE, path, text, Put(path, "mlflow"))
+
 
 def _user_length(settings: Settings) -> Iterator[Problem]:
     name = settings.database.username
+    if settings.database.existing is not None:
+        return
     if settings.database.engine in _MYSQL_FAMILY and len(name) > _LONGEST_USER:
         path = ("database", "username")
         yield Problem(
@@ -72,6 +131,13 @@ def _existing(settings: Settings) -> Iterator[Problem]:
         )
     if cloud:
         yield from _not_made(settings)
+    if existing.search_path and database.engine is not Engine.POSTGRESQL:
+        yield unused(
+            Rule.SEARCH_PATH,
+            (*path, "search_path"),
+            f"for {database.engine.value}, where a database has no schemas",
+            existing.search_path,
+        )
     verified = existing.tls_mode in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
     if verified and existing.ca_file is None:
         yield Problem(
@@ -146,6 +212,24 @@ def _rds(settings: Settings) -> Iterator[Problem]:
         yield from _aurora(database)
 
 
+def _rds_cannot(settings: Settings) -> Iterator[Problem]:
+    """What RDS or its parameter groups would refuse."""
+    database = settings.database
+    if not sizes.rds(settings):
+        return
+    engine = f"aurora-{database.engine.value}" if database.aurora else database.engine.value
+    if database.read_replica and sizes.fargate(settings):
+        path: Path = ("database", "read_replica")
+        if reason := aws_database.check_replica(engine):
+            yield Problem(Rule.READ_REPLICA, path, reason, Drop(path))
+    if reason := aws_database.check_major_upgrade(
+        allowed=database.allow_major_upgrade, immediately=database.apply_immediately
+    ):
+        path = ("database", "allow_major_upgrade")
+        mend = Put(("database", "apply_immediately"), value=True)
+        yield Problem(Rule.MAJOR_UPGRADE, path, reason, mend)
+
+
 def _aurora(database: Database) -> Iterator[Problem]:
     if "backup_region" in database.model_fields_set:
         why = "with aurora, whose backups backup.copy_region copies"
@@ -179,4 +263,13 @@ def _in_cluster(settings: Settings) -> Iterator[Problem]:
         )
 
 
-CHECKS = (_user_length, _pgbouncer, _existing, _rds, _in_cluster)
+CHECKS = (
+    _made_names,
+    _existing_names,
+    _user_length,
+    _pgbouncer,
+    _existing,
+    _rds,
+    _rds_cannot,
+    _in_cluster,
+)

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 import sizes
-from models import Settings
-from problems import Drop, Mend, Path, Problem, Put, Rule
+from models import Extra, Settings
+from problems import Drop, Mend, Path, Problem, Put, Rule, unused
 from pulumi_mlflow.contracts import Engine
 from pulumi_mlflow.core import aws_database, budgets, ecs, profiles
 from sections import CLOUD, Runtime
@@ -193,4 +193,23 @@ def _fargate(settings: Settings) -> Iterator[Problem]:
         yield Problem(Rule.FARGATE_DISK, path, str(error).removeprefix("scratch_mb: "), Drop(path))
 
 
-CHECKS = (_replicas, _max_replicas, _connections, _worker_memory, _fargate)
+def _extras(settings: Settings) -> Iterator[Problem]:
+    """What would be in the image, or would not, and nothing would use."""
+    extras = settings.tracking.extras
+    if extras and settings.registry is not None and settings.registry.server is not None:
+        why = "with registry.server, an image that there is and that has what it has"
+        yield unused(Rule.EXTRA_UNUSED, ("tracking", "extras"), why, extras)
+        return
+    scraped = settings.monitoring is not None and settings.monitoring.namespace is not None
+    users = {
+        Extra.METRICS: (scraped, "monitoring.namespace"),
+        Extra.REDIS: (settings.jobs_redis_url is not None, "jobs_redis_url"),
+    }
+    for index, extra in enumerate(extras):
+        used, by = users.get(extra, (True, ""))
+        if not used:
+            why = f"without {by}, which brings it along by itself"
+            yield unused(Rule.EXTRA_UNUSED, ("tracking", "extras", index), why, extra.value)
+
+
+CHECKS = (_extras, _replicas, _max_replicas, _connections, _worker_memory, _fargate)

@@ -13,6 +13,7 @@ from tests.support import is_secret, plain, program_loop
 
 ACCOUNT = "111122223333"
 REGION = "eu-central-1"
+ZONES = "cab"
 
 NETWORK = {
     "place": "vpc:mlflow-prod",
@@ -43,6 +44,8 @@ class Seen:
     """Names of inputs that are secret as a whole."""
     ignored: set
     """Names of inputs whose change Pulumi is told to ignore."""
+    retained: bool
+    """Whether it stays where it is when Pulumi forgets it."""
 
     @classmethod
     def of(cls, request, inputs):
@@ -56,6 +59,7 @@ class Seen:
             {_name(urn) for urn in request.dependencies},
             {key for key, value in inputs.items() if is_secret(value)},
             set(request.ignoreChanges),
+            request.retainOnDelete,
         )
 
 
@@ -123,9 +127,20 @@ def outputs(args):
         ]
     if kind == "GeneratedSecret":
         found["value"] = f"{args.name}value".replace("-", "").ljust(int(args.inputs["length"]), "0")
+    if kind == "UniqueSuffix":
+        found["suffix"] = args.inputs["version"]
     if kind == "AwsImagePush":
         found["digest"] = "sha256:" + "d" * 64
     return found
+
+
+def look_up(token, asked):
+    """The account's zones, in no order; whatever else a component looks up in an account is an error."""
+    if token != "aws:index/getAvailabilityZones:getAvailabilityZones":
+        raise AssertionError(f"{token}: a component looked something up in an account")
+    filters = [{"Name": item["name"], "Values": item["values"]} for item in asked["filters"]]
+    check_request("ec2", "DescribeAvailabilityZones", Filters=filters)
+    return {"names": [f"{REGION}{zone}" for zone in ZONES], "zoneIds": []}
 
 
 class Recorder(Mocks):
@@ -133,7 +148,7 @@ class Recorder(Mocks):
         return f"{args.name}-id", {"id": f"{args.name}-id", **args.inputs, **outputs(args)}
 
     def call(self, args: MockCallArgs):
-        raise AssertionError(f"{args.token}: a component looked something up in an account")
+        return look_up(args.token, args.args)
 
 
 class Monitor(MockMonitor):
@@ -217,7 +232,7 @@ class Program:
         return found
 
 
-def check_request(service, operation, **request):
+def check_request(service, operation, /, **request):
     """Demand that AWS's own description of a request takes it (botocore's model; no account is asked)."""
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation)
     report = ParamValidator().validate(request, shape.input_shape)

@@ -102,23 +102,12 @@ def test_plain_text_is_refused_by_the_server_and_the_client_verifies_it(each):
     engine, found = each
     parameters = {p["name"]: p for p in found["database-parameters"]["parameters"]}
     name = "rds.force_ssl" if "postgresql" in engine else "require_secure_transport"
-    assert parameters[name]["value"] == "1"
-    assert parameters[name]["applyMethod"] == "immediate"
+    assert parameters[name]["value"] == ("ON" if engine == "aurora-mysql" else "1")
     assert found.endpoint("tls_mode")[0] == "verify-full"
     assert found.endpoint("ca")[0] == CA
     assert database(engine=engine).endpoint("tls_mode")[0] == "require"
-    key = (
-        "parameterGroupName"
-        if "parameterGroupName" in main(found)
-        else "dbClusterParameterGroupName"
-    )
-    assert main(found)[key] == found["database-parameters"]["name"]
-
-
-def test_static_parameters_wait_for_a_restart_and_are_not_refused(usual):
-    methods = {p["name"]: p["applyMethod"] for p in usual["database-parameters"]["parameters"]}
-    assert methods.pop("max_connections") == "pending-reboot"
-    assert set(methods.values()) == {"immediate"}
+    key = "dbClusterParameterGroupName" if engine.startswith("aurora") else "parameterGroupName"
+    assert main(found)[key] == "database-parameters-id"
 
 
 def test_nobody_comes_in_until_they_add_a_rule(each):
@@ -160,6 +149,8 @@ def test_sizes_and_versions_change_values_and_no_names():
         database(),
         database(
             version="16.4",
+            allow_major_upgrade=True,
+            apply_immediately=True,
             instance_class="db.r7g.2xlarge",
             storage_gb=500,
             max_connections=900,
@@ -175,12 +166,12 @@ def test_sizes_and_versions_change_values_and_no_names():
     assert small["database-instance"]["engineVersion"] == "15"
     assert large["database-instance"]["engineVersion"] == "16.4"
     # Another family is another group beside the old one, which is in use until then.
-    assert small["database-parameters"]["name"] == "mlflow-prod-database-postgres15"
-    assert large["database-parameters"]["name"] == "mlflow-prod-database-postgres16"
+    assert small["database-parameters"]["namePrefix"] == "mlflow-prod-database-postgres15-"
+    assert large["database-parameters"]["namePrefix"] == "mlflow-prod-database-postgres16-"
     assert large["database-instance"]["allocatedStorage"] == 500
     assert large["database-instance"]["maxAllocatedStorage"] == 2000
-    assert large["database-instance"]["allowMajorVersionUpgrade"] is False
-    assert database(allow_major_upgrade=True)["database-instance"]["allowMajorVersionUpgrade"]
+    assert small["database-instance"]["allowMajorVersionUpgrade"] is False
+    assert large["database-instance"]["allowMajorVersionUpgrade"] is True
 
 
 def test_backups_go_to_another_region():
@@ -192,18 +183,12 @@ def test_backups_go_to_another_region():
     assert {"database-backup-copy", "database-backup-key"} <= found.protected()
 
 
-def test_a_read_replica_answers_elsewhere():
-    assert database().made.read_endpoint is None
-    found = database(replica=True, ca=CA)
-    replica = found["database-replica"]
-    assert replica["replicateSourceDb"] == "mlflow-prod-database"
-    assert replica["vpcSecurityGroupIds"] == ["database-database-group-id"]
+def test_a_reader_answers_elsewhere():
+    assert database(engine="aurora-postgresql").made.read_endpoint is None
+    found = database(engine="aurora-postgresql", replica=True, multi_az=False, ca=CA)
     assert found.made.read_endpoint["host"] is not found.made.endpoint["host"]
     assert "admin_secret" not in found.made.read_endpoint
-    assert "database-replica" not in found.protected()
-    aurora = database(engine="aurora-postgresql", replica=True, multi_az=False)
-    assert aurora.made.read_endpoint
-    assert len(aurora.of("rds/clusterInstance:ClusterInstance")) == 2
+    assert len(found.of("rds/clusterInstance:ClusterInstance")) == 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -272,6 +257,12 @@ def test_people_may_log_in_by_their_identity():
             {"engine": "aurora-mysql", "backup_region": "eu-west-1"},
             "backup_region: RDS copies no automated backups of Aurora",
         ),
+        (
+            {"replica": True},
+            "replica: is for Aurora only: RDS makes no read replica of an instance",
+        ),
+        ({"engine": "mysql", "replica": True}, "replica: is for Aurora only"),
+        ({"allow_major_upgrade": True}, "allow_major_upgrade: needs apply_immediately"),
         ({"username": ADMIN}, "username: mlflow_admin is the administrator's"),
         ({"username": "rdsadmin"}, "username: is reserved by RDS"),
         ({"name": 'x"; DROP'}, "name: must be up to 32 lower-case"),

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import re
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from tests.components.aws_support import REGION, Program, check_request
+from tests.components.aws_support import ACCOUNT, REGION, Program, check_request
 
 from pulumi_mlflow import builds, recipes
 from pulumi_mlflow.aws import registry
@@ -14,6 +16,8 @@ from pulumi_mlflow.core import aws_image
 from pulumi_mlflow.recipes import ImageSource
 
 DIGEST = "sha256:" + "e" * 64
+GOV = "arn:aws-us-gov:ecr:us-gov-east-1:{}:repository/"
+CHINA = "arn:aws-cn:ecr:cn-north-1:{}:repository/"
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +52,33 @@ def test_tasks_get_the_digest_and_nothing_else():
     assert {item.parent for name, item in found.seen.items() if name != "image"} == {"image"}
 
 
-def test_an_image_that_there_is_needs_no_repository():
-    reference = f"registry.example.com/mlflow@{DIGEST}"
-    assert set(made(existing=reference).seen) == {"image"}
+@pytest.mark.parametrize(
+    ("host", "arn"),
+    [
+        ("registry.example.com", ""),
+        ("public.ecr.aws/acme", ""),
+        ("1.dkr.ecr.eu-central-1.amazonaws.com", ""),
+        (f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com", "arn:aws:ecr:eu-west-1:{}:repository/"),
+        (f"{ACCOUNT}.dkr.ecr-fips.us-gov-east-1.amazonaws.com", GOV),
+        (f"{ACCOUNT}.dkr-ecr.us-gov-east-1.on.aws", GOV),
+        (f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn", CHINA),
+    ],
+)
+def test_an_image_that_there_is_needs_no_repository_of_ours_and_is_pulled_from_its_own(host, arn):
+    found = made(existing=f"{host}/team/mlflow@{DIGEST}")
+    assert set(found.seen) == {"image"}
+    for name in ("team/mlflow", "team/mlflow:3.17.2"):
+        expected = arn.format(ACCOUNT) + "team/mlflow" if arn else ""
+        assert aws_image.repository_arn(f"{host}/{name}@{DIGEST}") == expected
+    assert (found.made.repository_arn is not None) == bool(arn)
+
+
+@pytest.mark.parametrize("deployment", ["mlflow-Prod", "Acme.ML-prod", "mlflow-prod_", "x" * 201])
+def test_ecr_takes_the_name_whatever_the_stack_is_called(deployment):
+    name = made(deployment=deployment)["image-repository"]["name"]
+    check_request("ecr", "CreateRepository", repositoryName=name)
+    shape = botocore.session.get_session().get_service_model("ecr").shape_for("RepositoryName")
+    assert re.fullmatch(shape.metadata["pattern"], name)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.components import aws_support
 from tests.components.aws_support import ACCOUNT, NETWORK, REGION, Program
 from tests.iam.simulator import EVERYTHING, STRANGERS, EndpointPolicy, ResourcePolicy
 
@@ -52,6 +53,37 @@ def test_nat_gives_every_private_subnet_a_way(nat, gateways):
     }
     assert len(set(ways.values())) == gateways
     assert found.made.network["internet"]
+
+
+def test_zones_are_those_that_the_account_has(monkeypatch):
+    monkeypatch.setattr(aws_support, "ZONES", "dfa")
+    found = {item.name for item in network().of("ec2/subnet:Subnet")}
+    zones = [f"{REGION}a", f"{REGION}d"]
+    assert found == {f"network-{kind}-{z}" for kind in ("public", "private") for z in zones}
+
+
+def test_an_account_with_one_zone_is_told_so(monkeypatch):
+    monkeypatch.setattr(aws_support, "ZONES", "a")
+    with pytest.raises(ValueError, match=f"zones: needs 2 of {REGION}, and AWS has {REGION}a"):
+        network()
+
+
+def test_nothing_is_asked_where_the_zones_are_given_or_the_network_is_there(monkeypatch):
+    monkeypatch.setattr(aws_support, "look_up", None)
+    network(zones=[f"{REGION}a", f"{REGION}c"])
+    network(existing=EXISTING)
+
+
+def test_endpoints_have_the_names_that_they_have_in_china():
+    found = network(region="cn-north-1", zones=["cn-north-1a", "cn-north-1b"])
+    names = {item.inputs["serviceName"] for item in found.of("ec2/vpcEndpoint:VpcEndpoint")}
+    assert names == {
+        "cn.com.amazonaws.cn-north-1.ecr.api",
+        "cn.com.amazonaws.cn-north-1.ecr.dkr",
+        "com.amazonaws.cn-north-1.logs",
+        "com.amazonaws.cn-north-1.s3",
+        "com.amazonaws.cn-north-1.secretsmanager",
+    }
 
 
 def test_what_a_database_stands_in_is_protected():

@@ -130,9 +130,21 @@ def test_nobody_passes_without_a_login(each):
         assert guard in conf
 
 
+def test_the_server_is_told_what_a_token_says_only_where_it_heeds_groups(each):
+    mode, found = each
+    told = mode == "oidc-mlflow"
+    config = files(found).get("oauth2-proxy.cfg", "")
+    assert ("set_authorization_header = true" in config) == told
+    assert ("X-Mlflow-Claims $claims;" in files(found)["nginx.conf"]) == told
+
+
 def test_a_token_goes_to_oauth2_proxy_before_all_else(usual):
     rules = usual.of("lb/listenerRule:ListenerRule")
-    first = min(rules, key=lambda item: item.inputs["priority"])
+    health, first, *_ = sorted(rules, key=lambda item: item.inputs["priority"])
+    # But for a path that nginx answers by a constant.
+    assert health.inputs["conditions"] == [{"pathPattern": {"values": ["/health"]}}]
+    assert kinds(health.inputs["actions"]) == ["forward"]
+    assert health.inputs["actions"][0]["targetGroupArn"].endswith("proxy-web-targets")
     assert first.inputs["conditions"] == [
         {"httpHeader": {"httpHeaderName": "Authorization", "values": ["*"]}}
     ]
@@ -176,8 +188,8 @@ def test_only_nginx_reaches_the_server_and_only_the_load_balancer_nginx(usual):
         if item.typ.endswith("SecurityGroupIngressRule")
     }
     assert into == {
-        "proxy-clients-https-0": ("proxy-balancer-group-id", 443, "0.0.0.0/0"),
-        "proxy-clients-http-0": ("proxy-balancer-group-id", 80, "0.0.0.0/0"),
+        "proxy-clients-https-all": ("proxy-balancer-group-id", 443, "0.0.0.0/0"),
+        "proxy-clients-http-all": ("proxy-balancer-group-id", 80, "0.0.0.0/0"),
         "proxy-balancer-web-in": ("proxy-server-group-id", 8080, "proxy-balancer-group-id"),
         "proxy-balancer-token-in": ("proxy-server-group-id", 4180, "proxy-balancer-group-id"),
         "proxy-server-in": ("sg-tracking", 5000, "proxy-server-group-id"),
@@ -230,11 +242,11 @@ def test_inside_only():
     balancer = found["proxy-balancer"]
     assert balancer["internal"] is True
     assert balancer["subnets"] == NETWORK["private_subnets"]
-    assert found["proxy-clients-https-0"]["cidrIpv4"] == NETWORK["cidr"]
+    assert found["proxy-clients-https-vpc"]["cidrIpv4"] == NETWORK["cidr"]
     assert found.made.endpoint["reach"] == [NETWORK["place"]]
     public = door(clients=["198.51.100.0/24"])
     assert public["proxy-balancer"]["subnets"] == NETWORK["public_subnets"]
-    assert public["proxy-clients-https-0"]["cidrIpv4"] == "198.51.100.0/24"
+    assert public["proxy-clients-https-198.51.100.0/24"]["cidrIpv4"] == "198.51.100.0/24"
     assert "public" in public.made.endpoint["reach"]
 
 
@@ -301,7 +313,7 @@ def test_a_certificate_is_made_for_every_host_or_taken(usual):
     assert "proxy-certificate-valid" in usual.seen["proxy-https"].after
     names = [usual[f"proxy-record-{number}"]["name"] for number in (0, 1)]
     assert names == ["mlflow.example.com", "ml.example.com"]
-    assert usual["proxy-record-0"]["aliases"][0]["name"] == "lb.example"
+    assert usual["proxy-record-mlflow.example.com"]["aliases"][0]["name"] == "lb.example"
     given = door(certificate="arn:aws:acm:x", zone=None)
     assert given["proxy-https"]["certificateArn"] == "arn:aws:acm:x"
     assert not given.of("route53/record:Record")
@@ -398,3 +410,27 @@ def test_what_cannot_be_is_refused_before_anything_is_registered(args, refusal):
 def test_groups_are_heeded_by_the_proxy():
     found = door(login="proxy", oidc={**OIDC, "allowed_groups": ["ml"]})
     assert 'allowed_groups = ["ml"]' in files(found)["oauth2-proxy.cfg"]
+
+
+def pulls(found):
+    statements = json.loads(found["proxy-start-access"]["policy"])["Statement"]
+    return [item["Resource"] for item in statements if item["Sid"] == "Pull"]
+
+
+def test_images_of_ecr_may_be_pulled_though_nobody_names_their_repositories():
+    repository = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
+    public = f"public.ecr.aws/acme/nginx@sha256:{'b' * 64}"
+    assert pulls(door(image=public)) == [[f"{repository}/mlflow", f"{repository}/oauth2-proxy"]]
+    assert pulls(door(repositories=[f"{repository}/all"])) == [[f"{repository}/all"]]
+    assert pulls(door(repositories=[])) == []
+
+
+def test_a_front_door_of_several_hosts_and_clients_names_each_by_itself():
+    """By its place, taking one away would have the others' records and rules made anew, under names that are taken."""
+    hosts, blocks = ["a.example.com", "b.example.com"], ["198.51.100.0/24", "203.0.113.0/24"]
+    found = door(hosts=hosts, clients=blocks)
+    for host in hosts:
+        assert found[f"proxy-record-{host}"]["name"] == host
+        assert found[f"proxy-validation-{host}"]["name"] == f"_x.{host}"
+    for block in blocks:
+        assert found[f"proxy-clients-https-{block}"]["cidrIpv4"] == block

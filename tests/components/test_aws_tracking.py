@@ -217,6 +217,30 @@ def test_its_role_is_for_its_artifacts_and_nothing_else(usual):
     assert task["executionRoleArn"].endswith("role/mlflow-prod-tracking-start")
 
 
+@pytest.mark.parametrize(
+    ("image", "pulled"),
+    [
+        (f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlflow@sha256:{'c' * 64}", [REPOSITORY]),
+        (f"registry.example.com/mlflow@sha256:{'c' * 64}", []),
+    ],
+)
+def test_an_image_of_ecr_may_be_pulled_though_nobody_names_its_repository(image, pulled):
+    found = server(image=image, repository=None)
+    for role in ("start", "migration"):
+        statements = json.loads(found[f"tracking-{role}-access"]["policy"])["Statement"]
+        assert [item["Resource"] for item in statements if item["Sid"] == "Pull"] == [
+            pulled for _ in pulled
+        ]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "name"),
+    [("mlflow-Prod", "mlflow-Prod"), ("mlflow_a", "mlflow_a"), ("ml.flow-prod", "ml-flow-prod-")],
+)
+def test_the_cluster_has_the_name_of_the_deployment_where_ecs_takes_it(deployment, name):
+    assert server(deployment=deployment)["tracking-cluster"]["name"].startswith(name)
+
+
 def test_what_starts_it_reads_its_files_and_pulls_its_image(usual):
     policy = RolePolicy(usual["tracking-start-access"]["policy"])
     own = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:tracking-files"

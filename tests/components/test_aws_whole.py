@@ -233,7 +233,7 @@ def test_nothing_of_it_is_open_to_the_world_but_the_door(usual):
         if item.typ.endswith("SecurityGroupIngressRule")
         and item.inputs.get("cidrIpv4") == "0.0.0.0/0"
     }
-    assert open_to_all == {"proxy-clients-https-0", "proxy-clients-http-0"}
+    assert open_to_all == {"proxy-clients-https-all", "proxy-clients-http-all"}
 
 
 def test_a_preview_knows_no_value_and_composes_all_the_same():

@@ -77,9 +77,21 @@ async def test_what_it_is_made_of(echo):
     }
 
 
+@pulumi.runtime.test
+async def test_a_schema_is_part_of_where_the_data_is(echo):
+    endpoint = database(search_path=' "My runs" ', database="Of-Runs")
+    assert await endpoint["database"].future() == "Of-Runs"
+    assert endpoint["search_path"] == '"My runs"'
+    assert endpoint["data"] == 'postgresql://db.example.com:5432/Of-Runs?search_path="My runs"'
+    [guard] = [seen for seen in echo.seen if seen.typ.endswith("DataGuard")]
+    assert guard.inputs["settings"]["mlflow:database.existing.search_path"] == '"My runs"'
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"search_path": "a; b"}, "search_path"),
+        ({"search_path": "a", "engine": "mysql"}, "search_path"),
         ({"engine": "sqlite"}, "engine"),
         ({"tls_mode": "verify-full"}, "certificate"),
         ({"tls_mode": "prefer"}, "tls_mode"),

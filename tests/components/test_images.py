@@ -158,6 +158,31 @@ def test_locks_of_extras_hold_all_that_they_need_with_hashes(extra):
         assert base.get(requirement, hashes) == hashes, requirement
 
 
+def test_a_preview_needs_no_ingredient_and_says_that_the_image_is_not_made(cache):
+    """Of this image, or of the one that it begins with; an `up` still needs them all."""
+    (cache / "minio-1").unlink()
+    arguments = {"BASE": "debian:12"}
+    name = recipes.image_name("minio", ImageSource.BUILD, arguments, preview=True)
+    assert name == "pulumi-mlflow/minio:not-made-yet"
+    above = recipes.image_name("nginx", ImageSource.BUILD, {"BASE": name}, preview=True)
+    assert above == "pulumi-mlflow/nginx:not-made-yet"
+    known = recipes.image_name("nginx", ImageSource.BUILD, arguments)
+    assert recipes.image_name("nginx", ImageSource.BUILD, arguments, preview=True) == known
+
+
+def test_an_image_that_is_not_made_here_is_no_change_of_the_one_that_runs():
+    from pulumi_mlflow.aws.registry import _PushProvider
+    from pulumi_mlflow.docker.images import _BuildProvider
+
+    built, pushed = _BuildProvider(), _PushProvider()
+    of = {"tag": "aaaa", "repository_url": "r"}
+    assert built.diff("", {"image": "n:aaaa"}, {"image": "n:bbbb"}).changes
+    assert not built.diff("", {"image": "n:aaaa"}, {"image": f"n:{recipes.NOT_MADE}"}).changes
+    assert pushed.diff("", of, {**of, "tag": "bbbb"}).changes
+    assert not pushed.diff("", of, {**of, "tag": recipes.NOT_MADE}).changes
+    assert pushed.diff("", of, {**of, "repository_url": "s"}).changes
+
+
 def test_what_set_up_has_not_made_is_named(cache):
     kinds = ["mysql", "minio", "postgresql", "folder"]
     assert recipes.missing_ingredients(kinds, ImageSource.BUILD) == []

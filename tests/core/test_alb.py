@@ -31,6 +31,13 @@ def test_logins(login, auth, limits, reason):
     assert found is None if reason is None else reason in (found or "")
 
 
+def test_cognitos_issuer_in_a_partition_with_a_domain_of_its_own():
+    arn = "arn:aws-cn:cognito-idp:cn-north-1:1:userpool/cn-north-1_abc"
+    assert alb.cognito_issuer(arn) == (
+        "https://cognito-idp.cn-north-1.amazonaws.com.cn/cn-north-1_abc"
+    )
+
+
 def test_cognitos_issuer():
     arn = "arn:aws:cognito-idp:eu-central-1:1:userpool/eu-central-1_abc"
     assert alb.cognito_issuer(arn) == (

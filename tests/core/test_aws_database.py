@@ -40,6 +40,7 @@ def test_unknown_classes_are_refused(text):
         ("postgresql", "15", "postgres15"),
         ("postgresql", "16.4", "postgres16"),
         ("mysql", "8.0", "mysql8.0"),
+        ("mysql", "8.4", "mysql8.4"),
         ("mysql", "8.4.3", "mysql8.4"),
         ("mariadb", "10.11.9", "mariadb10.11"),
         ("aurora-postgresql", "15.4", "aurora-postgresql15"),
@@ -56,7 +57,7 @@ def test_families(engine, version, family):
         ("sqlite", "3", "engine: must be one of postgresql"),
         ("oracle", "19", "engine: must be one of"),
         ("postgresql", "latest", "version: must be such as 15"),
-        ("mysql", "8", "version: must be such as 8.0"),
+        ("mysql", "8", "version: must be such as 8.4"),
         ("postgresql", "", "version: must be such as 15"),
     ],
 )
@@ -96,18 +97,21 @@ def test_postgresql_refuses_plain_text_and_is_tuned(engine):
     found = parameters(engine, "db.r7g.large", 400)
     assert found["rds.force_ssl"].value == "1"
     assert found["password_encryption"].value == "scram-sha-256"
-    assert found["max_connections"] == aws_database.Parameter("max_connections", "400", reboot=True)
+    assert found["max_connections"] == aws_database.Parameter("max_connections", "400")
     # kB: 16 GiB / 4 / 400, and never over 16 MiB.
     assert found["work_mem"].value == str(16384 * 1024 // 4 // 400)
     assert found["maintenance_work_mem"].value == str(1024 * 1024)
     assert found["log_parameter_max_length"].value == "0"
-    assert [name for name, item in found.items() if item.reboot] == ["max_connections"]
+    assert [name for name, item in found.items() if item.immediate] == [
+        "maintenance_work_mem",
+        "work_mem",
+    ]
 
 
 @pytest.mark.parametrize("engine", ["mysql", "mariadb", "aurora-mysql"])
 def test_mysql_refuses_plain_text_and_knows_cases_apart(engine):
     found = parameters(engine)
-    assert found["require_secure_transport"].value == "1"
+    assert found["require_secure_transport"].value == ("ON" if engine == "aurora-mysql" else "1")
     assert found["max_connections"].value == "150"
     assert found["character_set_server"].value == "utf8mb4"
     assert found["innodb_flush_log_at_trx_commit"].value == "1"

@@ -2,6 +2,7 @@
 
 import json
 
+import botocore.loaders
 import pytest
 from tests.components.aws_support import ACCOUNT
 from tests.iam.simulator import (
@@ -48,7 +49,7 @@ bucket = ResourcePolicy(
         ("s3:PutObject", OBJECT, {}, "deny"),
         ("s3:DeleteObject", OBJECT, {}, "deny"),
         ("s3:DeleteObjectVersion", OBJECT, {}, "deny"),
-        ("s3:ListBucket", BUCKET, {}, "deny"),
+        ("s3:ListBucketMultipartUploads", BUCKET, {}, "deny"),
         ("s3:AbortMultipartUpload", OBJECT, {}, "deny"),
         # Whoever administers the bucket is not inside of the VPC.
         ("s3:PutBucketPolicy", BUCKET, {}, "none"),
@@ -64,6 +65,41 @@ def test_a_buckets_policy(action, resource, context, decision, administrator):
     identity = EVERYTHING if administrator else None
     said = bucket.decide(action, resource, context, identity=identity)
     assert said == ("allow" if administrator and decision == "none" else decision)
+
+
+PROVIDER = (
+    "s3:ListBucket",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:GetBucketWebsite",
+    "s3:GetBucketVersioning",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetBucketRequestPayment",
+    "s3:GetBucketLogging",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketTagging",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketOwnershipControls",
+)
+"""What terraform-provider-aws asks of a bucket and its parts at a refresh: internal/service/s3/bucket.go,
+`resourceBucketRead`, and `…Read` of the files beside it. HeadBucket, by which it sees whether the bucket is there, is
+s3:ListBucket, and a refusal is taken for a bucket that is gone: `findBucket` drops the error, then `EmptyResultError`."""
+
+
+@pytest.mark.parametrize("clients", [[], ["203.0.113.0/24"]])
+@pytest.mark.parametrize("action", [*PROVIDER, "s3:ListBucketVersions", "s3:DeleteBucket"])
+def test_who_runs_up_outside_of_the_vpc_sees_what_the_provider_must_see(action, clients):
+    """Else a refresh drops the protected bucket from the state; the last two are those of a purge."""
+    policy = ResourcePolicy(
+        iam.bucket_policy("b", REGION, vpc_endpoint="vpce-1", clients=clients, kms_key=KEY)
+    )
+    context = {"aws:SourceIp": "198.51.100.7"}
+    assert policy.decide(action, BUCKET, context, identity=EVERYTHING) == "allow"
+    assert policy.decide(action, BUCKET, context) == "none"
 
 
 @pytest.mark.parametrize(("who", "decision"), [(ROLE, "allow"), (f"{ROLE}-2", "deny")])
@@ -297,12 +333,22 @@ def test_refused_actions_are_of_data_only(name):
     assert not [action for action in vars(iam)[name] if "Bucket" in action and "List" not in action]
 
 
-@pytest.mark.parametrize(
-    ("region", "prefix"),
-    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
-)
-def test_partitions(region, prefix):
-    assert iam.bucket_arn("b", region) == f"arn:{prefix}:s3:::b"
+def regions():
+    """Region, partition and domain, as botocore has them; those of secret services aside."""
+    found = botocore.loaders.create_loader().load_data("partitions")["partitions"]
+    return [
+        (region, known["id"], known["outputs"]["dnsSuffix"])
+        for known in found
+        if "iso" not in known["id"]
+        for region in known["regions"]
+        if "global" not in region
+    ]
+
+
+@pytest.mark.parametrize(("region", "partition", "domain"), regions())
+def test_each_region_has_the_arns_and_the_domain_of_its_partition(region, partition, domain):
+    assert iam.bucket_arn("b", region) == f"arn:{partition}:s3:::b"
+    assert iam.via("s3", region) == {"StringEquals": {"kms:ViaService": f"s3.{region}.{domain}"}}
 
 
 @pytest.mark.parametrize("text", ["", "arn:aws:s3:::b", "x:aws:s3:r:1:b", "arn:aws:s3"])

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pulumi_mlflow.core import naming
+from pulumi_mlflow.core.aws_image import REPOSITORY
 
 text = st.text(max_size=80)
 limits = st.integers(10, 63)
@@ -54,6 +55,16 @@ def test_long_names_begin_with_their_deployment():
 def test_nothing_left_is_refused(name, limit):
     with pytest.raises(ValueError):
         naming.physical_name(name, limit=limit)
+
+
+@given(
+    st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,40}", fullmatch=True),
+    st.sampled_from([REPOSITORY, r"[A-Za-z0-9_-]+"]),
+)
+def test_a_deployment_keeps_its_name_where_a_service_takes_it(deployment, pattern):
+    name = naming.accepted_name(deployment, pattern)
+    assert re.fullmatch(pattern, name)
+    assert name == deployment or not re.fullmatch(pattern, deployment)
 
 
 def test_labels():

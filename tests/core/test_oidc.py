@@ -45,6 +45,9 @@ def test_sessions():
     assert found["cookie_expire"] == "8h"
     # What needs the provider's tokens in the session cannot be had together with this.
     assert found["session_cookie_minimal"] is True
+    assert found["set_authorization_header"] is False
+    told = read(claims=True)
+    assert (told["session_cookie_minimal"], told["set_authorization_header"]) == (False, True)
     assert "cookie_refresh" not in found
     assert read(secure=False)["cookie_secure"] is False
 

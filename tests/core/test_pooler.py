@@ -35,6 +35,21 @@ def test_settings_reach_the_file():
     assert options["pool_mode"] == "transaction"
 
 
+def test_a_database_is_served_whatever_its_name():
+    """Under a name of PgBouncer's own, since it takes few characters for one's."""
+    assert parsed(database="Of-Runs' X")["databases"] == {
+        "mlflow": "host=db port=5432 dbname='Of-Runs'' X'"
+    }
+
+
+def test_a_search_path_is_set_on_each_connection():
+    got = parsed(search_path='"My runs", public')["databases"]["mlflow"]
+    query = "SELECT set_config(''search_path'', ''\"My runs\", public'', false)"
+    assert got == f"host=db port=5432 dbname=mlflow connect_query='{query}'"
+    with pytest.raises(ValueError, match="search_path"):
+        pooler.render_pgbouncer(settings(search_path="a; b"))
+
+
 def test_nobody_administers_it_by_sql():
     assert parsed()["pgbouncer"]["admin_users"] == parsed()["pgbouncer"]["stats_users"] == ""
 

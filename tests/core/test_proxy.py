@@ -1,6 +1,7 @@
 """What nginx is told, by its structure; that nginx itself takes it is shown by the Docker tests."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pulumi_mlflow.contracts import AuthMode
-from pulumi_mlflow.core import proxy
+from pulumi_mlflow.core import outgoing, proxy
 
 ports = st.integers(1, 65535)
 SECRET = "sentinel0123456789"
@@ -202,6 +203,8 @@ def test_what_a_client_says_of_itself_is_not_passed_on(auth):
     ours = {
         "X-Mlflow-User": "$auth_user",
         "X-Mlflow-Groups": "$auth_groups",
+        "X-Mlflow-Claims": "$claims",
+        "X-Mlflow-Groups-Claim": "Z3JvdXBz",
         "X-Mlflow-Proxy-Secret": SECRET,
     }
     for name in names | set(ours):
@@ -268,6 +271,10 @@ def test_everything_is_behind_the_login(changes):
         elif name == "/-/mlflow":
             assert "internal" in inside
             assert targets == {"$upstream/version"}
+        elif name in outgoing.REFUSED_PATHS or name.endswith("/presigned-download-url$"):
+            # Answered after the login: `return` here would come before it.
+            login = {"auth_request", "if"} if auth == "mlflow" else set()
+            assert {w[0] for w, _ in children} == {"try_files"} | login
         elif targets:
             assert auth in proxy.OIDC_MODES
             assert name in LOGINS or name.startswith("^(/oauth2/static/")
@@ -275,7 +282,8 @@ def test_everything_is_behind_the_login(changes):
         else:
             answers = values(children, "return")
             assert len(answers) == 1
-            assert name in {proxy.HEALTH_PATH, "/-/logged-out"} or "internal" in inside
+            open_to_all = {proxy.HEALTH_PATH, proxy.CLIENTS_HEALTH_PATH, "/-/logged-out"}
+            assert name in open_to_all or "internal" in inside
     internal = block(server, "location", "=", "/-/oidc") if auth in proxy.OIDC_MODES else []
     assert values(internal, "internal") == ([[]] if internal else [])
 
@@ -292,8 +300,6 @@ def test_the_offer_of_presigned_transfers_stands_only_where_clients_reach_the_st
 def test_a_server_that_is_away_is_said_in_json():
     here = location(proxy.render_nginx(settings()), "@unavailable")
     [[_, body]] = values(here, "return")
-    import json
-
     assert json.loads(body.strip("'"))["error_code"] == "TEMPORARILY_UNAVAILABLE"
     http = block(parse(proxy.render_nginx(settings())), "http")
     assert values(http, "default_type") == [["application/json"]]
@@ -342,6 +348,59 @@ def test_an_artifact_that_is_opened_as_a_page_runs_nothing(path, is_ui):
     assert data.strip('"').startswith("sandbox; default-src 'none';")
 
 
+CDNS = ["https://cdn.jsdelivr.net", "https://cdn.bokeh.org:8443"]
+ARTIFACT_URLS = [
+    "/get-artifact",
+    "/model-versions/get-artifact",
+    "/ajax-api/2.0/mlflow-artifacts/artifacts/1/x/artifacts/chart.html",
+    "/api/2.0/mlflow-artifacts/artifacts/1/x/artifacts/chart.html",
+    "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files",
+    "/ajax-api/3.0/mlflow/get-trace-artifact",
+]
+OTHER_URLS = [
+    "/",
+    "/static-files/x",
+    "/api/2.0/mlflow/runs/search",
+    "/graphql",
+    "/get-artifacts.html/",
+]
+
+
+def policy_of(text, path):
+    """As nginx's map finds it: the first expression that fits, else the default."""
+    http = block(parse(text), "http")
+    found = {words[0].strip('"'): words[1] for words, _ in block(http, "map", "$uri", "$policy")}
+    for pattern, policy in found.items():
+        if pattern.startswith("~") and re.search(pattern[1:], path):
+            return policy
+    return found["default"]
+
+
+def test_html_artifacts_may_load_from_what_is_named_and_stay_in_their_sandbox():
+    plain = proxy.render_nginx(settings())
+    text = proxy.render_nginx(settings(html_sources=CDNS))
+    for path in ARTIFACT_URLS:
+        parts = {p.split()[0]: p.split()[1:] for p in policy_of(text, path).strip('"').split("; ")}
+        assert parts["sandbox"] == ["allow-scripts"]
+        assert parts["default-src"] == ["'none'"]
+        for kind in ("script-src", "style-src", "font-src", "img-src"):
+            assert set(CDNS) <= set(parts[kind])
+        assert "connect-src" not in parts
+        assert "allow-scripts" not in policy_of(plain, path)
+    for path in OTHER_URLS:
+        assert policy_of(text, path) == policy_of(plain, path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["http://a.example", "https://*.a.example", "https://a.example/x", "*", "'self'", "data:",
+     "https://a.example; script-src *", 'https://a.example"', "https://localhost", ""],
+)  # fmt: skip
+def test_a_source_that_is_no_https_origin_is_refused(source):
+    with pytest.raises(ValueError, match="html_sources: must be https"):
+        proxy.render_nginx(settings(html_sources=[source]))
+
+
 def test_only_files_named_by_a_hash_are_kept():
     [pattern] = [
         words[2].strip('"')
@@ -359,13 +418,71 @@ def test_only_files_named_by_a_hash_are_kept():
     assert "proxy_cache" not in proxy.render_nginx(settings(cache=False))
 
 
+@pytest.mark.parametrize("auth", proxy.MODES)
+def test_health_is_a_constant_for_everybody(auth):
+    children = location(proxy.render_nginx(settings(auth=auth)), "=", "/health")
+    assert values(children, "return") == [["200", '"OK"']]
+    assert values(children, "proxy_pass") == []
+    assert values(children, "auth_basic") == [["off"]]
+    assert values(children, "auth_request") == ([["off"]] if auth in proxy.OIDC_MODES else [])
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_the_pages_get_a_signed_url_only_where_browsers_reach_the_store(multipart):
+    text = proxy.render_nginx(settings(multipart=multipart))
+    patterns = [w[2] for w, _ in server_of(text) if w[:2] == ["location", "~"]]
+    asked = "/ajax-api/2.0/mlflow/artifacts/presigned-download-url"
+    found = [pattern for pattern in patterns if re.search(pattern, asked)]
+    assert len(found) == (not multipart)
+    if not multipart:
+        [[status, body]] = values(location(text, "@unsigned"), "return")
+        # At 400 MLflow's page asks the server for the file itself.
+        assert (status, json.loads(body.strip("'"))["error_code"]) == (
+            "400",
+            "INVALID_PARAMETER_VALUE",
+        )
+
+
+@pytest.mark.parametrize("auth", proxy.MODES)
+def test_the_assistant_is_refused_after_the_login(auth):
+    text = proxy.render_nginx(settings(auth=auth))
+    [prefix] = outgoing.REFUSED_PATHS
+    children = location(text, "^~", prefix)
+    [[_, named]] = values(children, "try_files")
+    [[status, body]] = values(location(text, named), "return")
+    assert status == "403"
+    assert json.loads(body.strip("'"))["message"] == outgoing.REFUSED_PATHS[prefix]
+
+
 def test_rate_limit():
     text = proxy.render_nginx(settings(rate_limit=50))
-    assert values(server_of(text), "limit_req") == [["zone=clients", "burst=50", "nodelay"]]
+    limits = values(server_of(text), "limit_req")
+    assert limits == [
+        ["zone=clients", "burst=50", "nodelay"],
+        ["zone=anonymous", "burst=50", "nodelay"],
+    ]
     # By an address, which nobody chooses: not by a name or a header.
-    [zone] = values(block(parse(text), "http"), "limit_req_zone")
-    assert zone == ["$binary_remote_addr", "zone=clients:10m", "rate=50r/s"]
+    http = block(parse(text), "http")
+    assert values(http, "limit_req_zone") == [
+        ["$binary_remote_addr", "zone=clients:10m", "rate=50r/s"],
+        ["$anonymous", "zone=anonymous:10m", "rate=50r/s"],
+    ]
+    key = block(http, "map", '"$http_authorization$http_cookie"', "$anonymous")
+    assert [words for words, _ in key] == [["default", '""'], ['""', "$binary_remote_addr"]]
     assert "limit_req " not in proxy.render_nginx(settings(rate_limit=0))
+
+
+def test_who_has_a_login_is_limited_generously_and_who_has_none_strictly():
+    http = block(parse(proxy.render_nginx(settings())), "http")
+    rates = [zone[-1] for zone in values(http, "limit_req_zone")]
+    # Over what the fastest server behind it could answer: 7,700 a second.
+    assert rates == ["rate=10000r/s", "rate=100r/s"]
+
+
+@pytest.mark.parametrize("changes", [{"auth": "none"}, {"shared_address": True}])
+def test_nobody_is_limited_as_anonymous_where_all_are(changes):
+    text = proxy.render_nginx(settings(**changes))
+    assert values(server_of(text), "limit_req") == [["zone=clients", "burst=10000", "nodelay"]]
 
 
 def test_the_log_has_no_secret():

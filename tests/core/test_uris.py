@@ -5,7 +5,7 @@ import ssl
 import certifi
 import pymysql
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
 from mlflow.utils.uri import extract_db_type_from_uri
@@ -52,6 +52,71 @@ def test_postgresql_gets_what_was_given(password, username, host, port):
         port,
         "mlflow",
     )
+
+
+names = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("%/?#&=+@: '\"\\-AZ"),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(names, names)
+@example("Of-Runs.X", "Ro@ot-1")
+def test_names_of_what_exists_reach_the_driver_as_they_are(database, username):
+    for engine, key in (("postgresql", "dbname"), ("mysql", "database")):
+        uri = uris.database_uri(address(engine, database=database, username=username))
+        got = connect_arguments(uri)
+        assert (got[key], got["user"]) == (database, username)
+        assert not set(uri) & set("\0\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("mlflow", "-csearch_path=mlflow"),
+        ('"My runs", public', '-csearch_path="My\\ runs",\\ public'),
+        ('"a""b"', '-csearch_path="a""b"'),
+        ("$user,Runs", "-csearch_path=$user,Runs"),
+        ('"a\\b"', '-csearch_path="a\\\\b"'),
+    ],
+)
+def test_a_search_path_reaches_the_server(path, options):
+    assert connect_arguments(uris.database_uri(address(search_path=path)))["options"] == options
+
+
+@pytest.mark.parametrize("path", [" ", "a b", "a;b", 'a"', '""', "a,,b", "a\nb", "a -c b=c", "a'b"])
+def test_a_search_path_that_is_none_is_refused(path):
+    with pytest.raises(ValueError, match="search_path"):
+        uris.database_uri(address(search_path=path))
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ("-csearch_path=mlflow", "mlflow"),
+        ("-c search_path=a,public -c statement_timeout=9", "a,public"),
+        ("--search_path=a", "a"),
+        ('-csearch_path="My\\ runs",\\ b', '"My runs", b'),
+        ("-cstatement_timeout=9", ""),
+        ("search_path=a", ""),
+        ("-csearch_path=a;b", ""),
+        ("", ""),
+    ],
+)
+def test_a_search_path_of_somebodys_uri_is_found(options, path):
+    assert uris.search_path_in(options) == path
+
+
+@given(st.sampled_from(["a", '"My runs", b', '"a\\b"', '"a""b"']))
+def test_what_is_found_is_what_was_written(path):
+    options = connect_arguments(uris.database_uri(address(search_path=path)))["options"]
+    assert uris.search_path_in(options) == path
+
+
+def test_mysql_has_no_search_path():
+    with pytest.raises(ValueError, match="search_path"):
+        uris.database_uri(address("mysql", search_path="mlflow"))
 
 
 @given(ascii_passwords, hosts)

@@ -128,16 +128,6 @@ def test_half_written_files_are_no_files(tmp_path):
     assert contents(store) == {"x": b"x"}
 
 
-def test_restore_makes_the_store_equal_to_the_dump(tmp_path, monkeypatch):
-    folder(tmp_path / "dump", FILES)
-    target = folder(tmp_path / "store", {"stale": b"gone", "empty": b"not"})
-    monkeypatch.setenv("ARTIFACTS_URI", str(target.root))
-
-    transfer.restore(tmp_path / "dump")
-
-    assert contents(target) == FILES
-
-
 def test_stores_of_other_providers_are_not_copied_and_it_says_how_they_are(monkeypatch):
     with pytest.raises(BootError, match=r"gs://team/x: only folders and .* \(gcloud storage rsync"):
         stores.open_store({"ARTIFACTS_URI": "gs://team/x"})

@@ -63,6 +63,17 @@ def logged(stack, tmp_path_factory):
     return {}
 
 
+def test_a_name_is_a_file_or_a_folder_and_a_second_one_is_refused_at_once(stack):
+    with stack.mlflow() as door:
+        run_id = door.create_run("0").info.run_id
+        door.log_text(run_id, "report", "report")
+        door.log_text(run_id, "a", "folder/a.txt")
+        for name in ("report/a.txt", "folder"):
+            with pytest.raises(requests.HTTPError, match=r"409.*Choose another name"):
+                door.log_text(run_id, "both", name)
+        assert door.list_artifacts(run_id, "folder")[0].path == "folder/a.txt"
+
+
 def received_and_sent(stack):
     """Bytes that the server's container had on its networks."""
     networks = stack.container("tracking").stats(stream=False)["networks"].values()

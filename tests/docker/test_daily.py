@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -159,3 +160,44 @@ def test_env_as_a_dotenv_file_reaches_the_stack(dev):
     assert json.loads(printed) == [200, 401]
     assert target.stat().st_mode & 0o777 == 0o600
     target.unlink()  # it holds the password, which is nowhere else in the project
+
+
+def artifact(stack, run):
+    """What the front door answers to a download of a run's file."""
+    place = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    url = f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{place}/a.txt"
+    return stack.session().get(url, timeout=60)
+
+
+def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(dev):
+    name = "deleted for good"
+    with dev.mlflow() as door:
+        experiment = door.create_experiment(name)
+        runs = [door.create_run(experiment) for _ in range(3)]
+        for run in runs:
+            door.log_text(run.info.run_id, run.info.run_id, "a.txt")
+        kept, gone, by_hand = runs
+        door.delete_run(gone.info.run_id)
+        door.delete_experiment(door.create_experiment("its name is free again"))
+        shown, _ = call(dev, "gc", "--older-than", "0s", "--dry-run")
+        assert f"run {gone.info.run_id}" in shown
+        assert "'its name is free again'" in shown
+        assert kept.info.run_id not in shown
+        assert artifact(dev, gone).text == gone.info.run_id
+        assert "0 deleted more than 30d ago" in call(dev, "gc", "--yes")[0]
+        call(dev, "gc", "--older-than", "0s", given="n\n", code=1)
+        assert door.get_run(gone.info.run_id).info.lifecycle_stage == "deleted"
+        call(dev, "gc", "--older-than", "0s", "--yes")
+        with pytest.raises(MlflowException, match="not found"):
+            door.get_run(gone.info.run_id)
+        assert artifact(dev, gone).status_code != 200
+        door.delete_experiment(door.create_experiment("its name is free again"))
+        # By MLflow's own command, in a shell beside the server.
+        door.delete_run(by_hand.info.run_id)
+        said, _ = call(dev, "shell", "--", "mlflow", "gc")
+        assert f"Run with ID {by_hand.info.run_id} has been permanently deleted" in said
+        assert artifact(dev, by_hand).status_code != 200
+        assert artifact(dev, kept).text == kept.info.run_id
+        assert [run.info.run_id for run in door.search_runs([experiment])] == [kept.info.run_id]
+    _, said = call(dev, "gc", "--older-than", "soon", code=1)
+    assert "such as 30d (got 'soon')" in said

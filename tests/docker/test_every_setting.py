@@ -56,7 +56,7 @@ def asked(stack, path, times):
 
 
 def test_settings_of_the_front_door_are_seen_in_what_runs(stack, tmp_path):
-    """`hosts`, `users`, `bind`, `tls` with its files, `rate_limit`, `cache`; and the server's memory and pool."""
+    """`hosts`, `users`, `bind`, `tls`, `rate_limit`, `cache`, `html_sources`; and the server's memory and pool."""
     stack.up()
     port, session = stack.settings["access"]["port"], stack.session()
     here = f"http://127.0.0.1:{port}"
@@ -73,6 +73,7 @@ def test_settings_of_the_front_door_are_seen_in_what_runs(stack, tmp_path):
         "bind": "127.0.0.2",
         "rate_limit": 5,
         "cache": False,
+        "html_sources": ["https://cdn.jsdelivr.net"],
     }
     files = {"tls": "files", "tls_certificate": certificate.name, "tls_key": key.name}
     stack.change({"access": {**access, **files}, "tracking": {"memory_mb": 1800}})
@@ -102,9 +103,14 @@ def test_settings_of_the_front_door_are_seen_in_what_runs(stack, tmp_path):
             verify=False,  # noqa: S501
             timeout=20,
         )
+        if path.startswith("/get-artifact"):
+            policy = found.headers["Content-Security-Policy"]
+            assert policy.startswith("sandbox allow-scripts; ")
+            assert "https://cdn.jsdelivr.net" in policy
         return found.status_code
 
     assert ask() == 200
+    assert ask("/get-artifact?path=a.html&run_uuid=0") != 401
     assert ask(login=("ada", users["mlflow"])) == 401
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(), range(40)))

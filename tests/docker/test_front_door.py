@@ -128,6 +128,10 @@ ODD = (
     b"GET //api/2.0/x HTTP/1.1",
     b"GET /%2e%2e/api/2.0/x HTTP/1.1",
     b"GET /-/health/../../api/2.0/x HTTP/1.1",
+    b"GET /health/../api/2.0/x HTTP/1.1",
+    b"GET /health/x HTTP/1.1",
+    b"GET /health%2f..%2fapi/2.0/x HTTP/1.1",
+    b"GET /healthy HTTP/1.1",
     b"GET /-/health%2f..%2f..%2fapi/2.0/x HTTP/1.1",
     b"GET /-/health/ HTTP/1.1",
     b"GET /-/health;/api HTTP/1.1",
@@ -249,7 +253,8 @@ def test_a_server_that_does_not_answer_is_said_in_json(client):
         # MLflow's own users: what it leaves open is closed here.
         gate.behind.login = "Basic YWRhOnJpZ2h0"
         gate.start(auth="mlflow", cache=True)
-        paths = (API, "/", "/health", "/favicon.ico", STATIC, SERVER_INFO, "/static-files/x")
+        assert [ask(gate, "/health", login=login).text for login in (None, LOGIN)] == ["OK", "OK"]
+        paths = (API, "/", "/healthy", "/favicon.ico", STATIC, SERVER_INFO, "/static-files/x")
         for path in paths:
             for login in (None, ("ada", "wrong")):
                 answer = ask(gate, path, login=login)

@@ -1,6 +1,8 @@
 """Logins at a real Keycloak: its own login page, and its own tokens."""
 
+import base64
 import html
+import json
 import os
 import re
 import shutil
@@ -62,12 +64,15 @@ def user(name, *groups):
     }
 
 
+MALLORYS = {"x,ml-admins", "ml-admins,ml-team", "a b", "tëam", 'q"uote', "ml-team"}
+"""Two of them hold the name of a group that administers, which she is no member of."""
+
 REALM = {
     "realm": "ml",
     "enabled": True,
     "sslRequired": "none",
-    "groups": [{"name": "ml-team"}, {"name": "guests"}],
-    "users": [user("ada", "ml-team"), user("eve", "guests")],
+    "groups": [{"name": name} for name in sorted({*MALLORYS, "guests", "ml-admins"})],
+    "users": [user("ada", "ml-team"), user("eve", "guests"), user("mallory", *MALLORYS)],
     # The second one's tokens are for no client of ours: it has no audience mapper.
     "clients": [client_of("mlflow", GROUPS, AUDIENCE), client_of("other", GROUPS)],
 }
@@ -119,6 +124,12 @@ def log_in(session, url, name, ca):
     return session.post(action, data=data, headers=browser, verify=ca, timeout=60)
 
 
+def groups_of(seen):
+    """The groups that the server was told."""
+    text = seen.header("X-Mlflow-Claims")
+    return set(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))["groups"])
+
+
 def test_browser_and_token(client, tmp_path):
     with door(client) as gate:
         port = free_port()
@@ -138,6 +149,7 @@ def test_browser_and_token(client, tmp_path):
                 client_secret=SECRET,
                 allowed_groups=["ml-team"],
                 ca_path=f"{FILES_PATH}/ca.pem",
+                claims=True,
             )
             gate.start(auth="oidc-mlflow", proxy_secret=PROXY_SECRET)
 
@@ -145,7 +157,12 @@ def test_browser_and_token(client, tmp_path):
             page = log_in(session, f"{gate.url}/?o=1", "ada", ca)
             assert (page.status_code, page.url) == (200, f"{gate.url}/?o=1")
             assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
-            assert gate.behind.last.header("X-Mlflow-Groups") == "ml-team"
+            assert groups_of(gate.behind.last) == {"ml-team"}
+            # The provider's tokens take more than one cookie.
+            assert len([name for name in session.cookies if name.endswith(("_0", "_1"))]) == 2
+            mallory = requests.Session()
+            assert log_in(mallory, gate.url, "mallory", ca).status_code == 200
+            assert groups_of(gate.behind.last) == MALLORYS
             gate.behind.seen.clear()
             assert log_in(requests.Session(), gate.url, "eve", ca).status_code == 403
             assert not gate.behind.seen
@@ -164,6 +181,8 @@ def test_browser_and_token(client, tmp_path):
                 headers = {"Authorization": f"Bearer {given}"}
                 return requests.get(gate.url + API, headers=headers, timeout=20).status_code
 
+            assert ask(token("mallory")) == 200
+            assert groups_of(gate.behind.last) == MALLORYS
             assert ask(token("ada")) == 200
             assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
             assert [ask(token("eve")), ask(token("ada", "other"))] == [401, 401]

@@ -22,6 +22,8 @@ COOKIE_SECRET = "sentinel-cookie-secret-012345678"
 FORGED = {
     "X-Mlflow-User": "admin",
     "X-Mlflow-Groups": "admins",
+    "X-Mlflow-Claims": "eyJncm91cHMiOlsiYWRtaW5zIl19",
+    "X-Mlflow-Groups-Claim": "Z3JvdXBz",
     "X-Mlflow-Proxy-Secret": SECRET,
     "X-Auth-Request-Email": "admin",
     "X-Auth-Request-Groups": "admins",
@@ -43,6 +45,7 @@ def opened(client):
             audiences=["mlflow-sdk"],
             allowed_groups=["ml-team"],
             email_domains=["example.com"],
+            claims=True,
         )
         found.start(auth="oidc-mlflow", proxy_secret=SECRET, cache=True)
         yield found, provider
@@ -65,6 +68,12 @@ def bearer(token):
 
 def ask(gate, **headers):
     return requests.get(gate.url + API, headers=headers, timeout=10, allow_redirects=False)
+
+
+def told(seen):
+    """The claims of the user that the server was told."""
+    text = seen.header("X-Mlflow-Claims")
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
 
 def is_refused(gate, answer):
@@ -92,7 +101,7 @@ def test_browser_logs_in_and_comes_back_to_its_page(gate):
     # The session is worth a login, and the server gets a name instead.
     assert session.get(gate.url + API, timeout=10).status_code == 200
     assert gate.behind.last.header("X-Mlflow-User") == "ada@example.com"
-    assert gate.behind.last.header("X-Mlflow-Groups") == "ml-team,all"
+    assert told(gate.behind.last)["groups"] == ["ml-team", "all"]
     assert gate.behind.last.header("Cookie") is None
 
 
@@ -122,7 +131,7 @@ def test_program_sends_a_token(gate, provider, audience):
     assert answer.status_code == 200
     seen = gate.behind.last
     assert seen.header("X-Mlflow-User") == "ada@example.com"
-    assert seen.header("X-Mlflow-Groups") == "ml-team,all"
+    assert told(seen)["groups"] == ["ml-team", "all"]
     assert seen.header("X-Mlflow-Proxy-Secret") == SECRET
     assert seen.header("Authorization") is None
 
@@ -181,11 +190,20 @@ def test_tokens_in_other_forms(gate, provider):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize(
-    "path", [API, "/", "/static-files/static/js/main.c2f5f8d4.js", "/health", "//api/2.0/x"]
+    "path", [API, "/", "/static-files/static/js/main.c2f5f8d4.js", "/health/x", "//api/2.0/x"]
 )
 def test_nobody_passes_without_a_login(gate, method, path):
     answer = requests.request(method, gate.url + path, headers=FORGED, timeout=10)
     assert answer.status_code == 401
+    assert not gate.behind.seen
+
+
+def test_health_is_a_constant_for_everybody(gate):
+    for headers in ({}, FORGED, bearer("x"), {"Accept": "text/html"}):
+        answer = requests.get(
+            f"{gate.url}/health", headers=headers, timeout=10, allow_redirects=False
+        )
+        assert (answer.status_code, answer.text) == (200, "OK")
     assert not gate.behind.seen
 
 
@@ -205,11 +223,43 @@ def test_what_a_logged_in_client_says_of_itself_is_not_passed_on(gate, provider)
     assert ask(gate, **FORGED, **bearer(provider.token())).status_code == 200
     seen = gate.behind.last
     assert seen.header("X-Mlflow-User") == "ada@example.com"
-    assert seen.header("X-Mlflow-Groups") == "ml-team,all"
+    assert told(seen)["groups"] == ["ml-team", "all"]
     values = {value for name, value in seen.headers if name.lower() != "x-original-url"}
     assert not values & {"admin", "admins", "/ping"}
     # A user without groups gets no groups of another's making.
     assert not [name for name, _ in seen.headers if "_" in name]
+
+
+GROUPS = [
+    "ml-team",
+    "x,ml-admins",
+    "a b",
+    " ä ",
+    "/deep/group",
+    "q\"uo'te",
+    "東京",
+    "back\\slash",
+    "$x{",
+]
+
+
+def test_groups_arrive_as_they_are_called(gate, provider):
+    """By token; a browser's session is read from the same claims."""
+    assert ask(gate, **bearer(provider.token(groups=GROUPS))).status_code == 200
+    assert told(gate.behind.last)["groups"] == GROUPS
+    many = ["ml-team", *(f"{number:036}" for number in range(200))]
+    assert ask(gate, **bearer(provider.token(groups=many))).status_code == 200
+    assert told(gate.behind.last)["groups"] == many
+
+
+def test_a_group_that_may_log_in_is_its_whole_name(client):
+    with door(client) as gate, issuer(gate.gateway) as provider:
+        gate.start_oidc(issuer=provider.url, allowed_groups=["x,ml-team", 'q"uote'])
+        gate.start(auth="oidc")
+        passes = {"x,ml-team": 200, 'q"uote': 200, "ml-team": 401, "x": 401, "y,x,ml-team": 401}
+        for group, status in passes.items():
+            assert ask(gate, **bearer(provider.token(groups=[group]))).status_code == status, group
+        assert ask(gate, **bearer(provider.token(groups=["x", "ml-team"]))).status_code == 401
 
 
 def test_login_service_is_reached_only_where_logins_need_it(gate):
@@ -272,6 +322,7 @@ def test_provider_with_an_authority_of_its_own_and_tls(client, tmp_path):
         paths = {"certificate_path": f"{folder}/tls.crt", "key_path": f"{folder}/tls.key"}
         with issuer(gate.gateway, (certificate, key)) as provider:
             settings = {"issuer": provider.url, "secure": True, "cookie_name": "__Host-mlflow"}
+            settings["claims"] = True
             with pytest.raises(AssertionError, match="certificate signed by unknown authority"):
                 gate.start_oidc(**settings)
             gate.start_oidc({"ca.pem": ca.read_text()}, **settings, ca_path=f"{folder}/ca.pem")
@@ -287,7 +338,7 @@ def test_provider_with_an_authority_of_its_own_and_tls(client, tmp_path):
             answer = requests.get(gate.url + API, headers=bearer(token), verify=ca, timeout=10)
             assert answer.status_code == 200
             assert gate.behind.last.header("X-Mlflow-User") == "service-account-ci"
-            assert not gate.behind.last.header("X-Mlflow-Groups")
+            assert "groups" not in told(gate.behind.last)
 
             # In mode `oidc` the server asks nobody, and is told of nobody.
             gate.start(tls, auth="oidc", **paths)

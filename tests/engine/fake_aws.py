@@ -17,11 +17,13 @@ class FakeAws:
     Attributes:
         log: the test provider's log; tasks that are run are added to it, and what services run is read from it.
         exit_code: of the tasks that are run.
+        states: of the rollout, as the next looks find it, the last one for good; it is completed unless told.
         server: set once it has started.
     """
 
     log: Path
     exit_code: int = 0
+    states: list[str] = field(default_factory=list)
     server: ThreadingHTTPServer = field(init=False)
 
     def __enter__(self):
@@ -62,16 +64,22 @@ class FakeAws:
         """What was done so far, in order."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def RunTask(self, body):  # noqa: N802
-        line = {"what": "run", "type": "task", "name": body["taskDefinition"], "inputs": body}
+    def _ran(self, kind, name, body):
+        line = {"what": "run", "type": kind, "name": name, "inputs": body}
         with self.log.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def RunTask(self, body):  # noqa: N802
+        self._ran("task", body["taskDefinition"], body)
         return {"tasks": [{"taskArn": f"arn:aws:ecs:::task/{len(self.lines())}"}], "failures": []}
 
     def DescribeTasks(self, body):  # noqa: N802
         container = {"name": "migration", "exitCode": self.exit_code}
         stopped = {"lastStatus": "STOPPED", "stoppedReason": "it ended", "containers": [container]}
         return {"tasks": [{"taskArn": arn, **stopped} for arn in body["tasks"]]}
+
+    def DescribeTaskDefinition(self, _body):  # noqa: N802
+        return {"taskDefinition": {"containerDefinitions": [{"name": "migration"}]}}
 
     def DescribeServices(self, body):  # noqa: N802
         of = [
@@ -81,12 +89,26 @@ class FakeAws:
             and line["what"] != "delete"
             and line["inputs"]["name"] in body["services"]
         ]
-        deployment = {
-            "taskDefinition": of[-1],
-            "rolloutState": "COMPLETED",
+        state = self.states[0] if self.states else "COMPLETED"
+        del self.states[: len(self.states) > 1]
+        return {"services": [{"deployments": [self._rollout(of[-1], state)], "events": []}]}
+
+    def UpdateService(self, body):  # noqa: N802
+        self._ran("rollout", body["service"], body)
+        self.states = []
+        return {"service": {"deployments": [self._rollout(body["taskDefinition"], "IN_PROGRESS")]}}
+
+    def ListTasks(self, _body):  # noqa: N802
+        return {"taskArns": []}
+
+    def _rollout(self, definition, state):
+        begun = sum(line["type"] == "rollout" for line in self.lines())
+        return {
+            "id": f"ecs-svc/{begun}",
+            "taskDefinition": definition,
+            "rolloutState": state,
             "status": "PRIMARY",
         }
-        return {"services": [{"deployments": [deployment], "events": []}]}
 
     def GetLogEvents(self, _body):  # noqa: N802
         return {"events": [{"message": 'relation "runs" does not exist'}]}

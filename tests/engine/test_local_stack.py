@@ -13,11 +13,13 @@ from urllib.parse import quote, quote_plus
 import mlflow
 import psutil
 import pytest
+import requests
 import tenacity
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tests.support import free_port
 
 from pulumi_mlflow.local import backup, processes, supervision
+from pulumi_mlflow.ops import gc, local
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -219,6 +221,31 @@ def test_port_of_another_program_is_refused_and_nothing_is_ended(stack, foreign)
     stack.set(port=stack.port)
     stack.up()
     stack.unchanged()
+
+
+def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(stack, run_id, capfd):
+    client = mlflow.MlflowClient(stack.url)
+    gone = client.create_run("0").info
+    client.log_text(gone.run_id, "x", "a.txt")
+    client.delete_run(gone.run_id)
+    artifacts = next(stack.data_dir.glob(f"artifacts/*/{gone.run_id}/artifacts/a.txt"))
+    server = stack.data_dir / "server"
+    assert f"run {gone.run_id}" in gc.run_local(server, stack.url, ["gc", "0s", "--dry-run"])
+    assert artifacts.exists()
+    said = gc.run_local(server, stack.url, ["gc", "0s"])
+    assert said.count("permanently deleted") == 1
+    assert not artifacts.exists()
+    assert client.get_run(run_id).info.lifecycle_stage == "active"
+    assert local.shell(server, stack.url, ["sh", "-c", "mlflow gc; env"]) == 0
+    assert "MLFLOW_BACKEND_STORE_URI=sqlite" in capfd.readouterr().out
+
+
+def test_a_name_is_a_file_or_a_folder_and_a_second_one_is_refused_at_once(stack):
+    url = f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/both"
+    assert requests.put(f"{url}/report", data=b"x", timeout=20).ok
+    refused = requests.put(f"{url}/report/a.txt", data=b"x", timeout=20)
+    assert refused.status_code == 409
+    assert "Choose another name" in refused.text
 
 
 def test_dump_and_restore(stack, run_id, tmp_path):

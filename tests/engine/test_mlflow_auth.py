@@ -112,12 +112,32 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def proxied(name: str, *groups: str, secret: str = PROXY_SECRET) -> dict[str, str]:
-    """What the proxy sends for a user that it has logged in."""
+def encoded(value: bytes) -> str:
+    """As a part of a token."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def proxied(
+    name: str,
+    *groups: str,
+    secret: str = PROXY_SECRET,
+    claims: object = None,
+    claim: str = "groups",
+) -> dict[str, str]:
+    """What the proxy sends for a user that it has logged in.
+
+    Args:
+        name: of the user.
+        groups: the claim `groups`.
+        secret: that of the proxy.
+        claims: all claims, instead.
+        claim: which one has the groups.
+    """
     return {
         "X-Mlflow-Proxy-Secret": secret,
         "X-Mlflow-User": name,
-        "X-Mlflow-Groups": ",".join(groups),
+        "X-Mlflow-Claims": encoded(json.dumps(claims or {"groups": groups}).encode()),
+        "X-Mlflow-Groups-Claim": encoded(claim.encode()),
     }
 
 
@@ -256,7 +276,8 @@ def test_no_route_is_open(servers, mode):
         taken = others if FULL else [others[number % len(others)]]
         asked |= {(method, spelling) for method in methods[-1:] for spelling in taken}
     # What the proxy would have said, from somebody who does not know its secret.
-    forged = {"X-Mlflow-User": "admin", "X-Mlflow-Groups": "ml-admins", "X_Mlflow_User": "admin"}
+    forged = proxied("admin", "ml-admins") | {"X_Mlflow_User": "admin"}
+    del forged["X-Mlflow-Proxy-Secret"]
 
     def opens(request: tuple[str, str]) -> str | None:
         method, path = request
@@ -329,7 +350,7 @@ def test_migration_puts_the_administrator_right(own):
     "headers",
     [
         {"X-Mlflow-User": "eve"},
-        {"X_Mlflow_User": "eve", "X_Mlflow_Groups": "ml-admins"},
+        {"X_Mlflow_User": "eve", "X_Mlflow_Claims": proxied("eve", "ml-admins")["X-Mlflow-Claims"]},
         proxied("eve", secret="wrong"),
         proxied("eve", secret=""),
         proxied("eve", secret=PROXY_SECRET + " x"),
@@ -341,6 +362,12 @@ def test_migration_puts_the_administrator_right(own):
         proxied("e" * 256),
         proxied("eve\tx"),
         proxied("\xff"),
+        {**proxied("eve"), "X_Mlflow_Claims": proxied("eve", "ml-admins")["X-Mlflow-Claims"]},
+        {**proxied("eve"), "X-Mlflow-Claims": "%%%"},
+        {**proxied("eve"), "X-Mlflow-Claims": encoded(b"{")},
+        {**proxied("eve"), "X-Mlflow-Claims": encoded(b"\xff")},
+        proxied("eve", claims=["ml-admins"]),
+        proxied("eve", claims="ml-admins"),
     ],
 )
 def test_forged_identity_is_refused(behind, headers):
@@ -415,6 +442,76 @@ def test_groups_give_and_take_at_the_next_request(behind):
     gone = ("POST", "/api/2.0/mlflow/experiments/delete")
     assert behind.ask(*gone, proxied(ben, "editors"), {"experiment_id": experiment})[0] == 403
     assert behind.ask(*gone, proxied(ben, "/owners"), {"experiment_id": experiment})[0] == 200
+
+
+ODD_GROUPS = [
+    "x,ml-admins",
+    "ml-admins,x",
+    ",ml-admins,",
+    " ml-admins",
+    "ml-admins ",
+    "/x/,ml-admins",
+    "ml-admins\\",
+    'x","ml-admins","y',
+    "é,ml-admins",
+    "ml\u2010admins",
+]
+"""Groups that are no group of the settings, though their names hold one, or look like it."""
+
+
+def test_a_group_is_its_whole_name(behind):
+    name = f"oda-{uuid.uuid4()}"
+    who = "/api/2.0/mlflow/users/current"
+    for group in ODD_GROUPS:
+        user = json.loads(behind.ask("GET", who, proxied(name, group))[1])["user"]
+        assert (user["username"], user["is_admin"]) == (name, False), group
+    assert json.loads(behind.ask("GET", who, proxied(name, *ODD_GROUPS, "ml-admins"))[1])["user"][
+        "is_admin"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claims", "claim", "admin"),
+    [
+        ({"teams": ["ml-admins"]}, "teams", True),
+        ({"groups": "ml-admins"}, "groups", True),
+        ({"groups": ["ml-admins"]}, "teams", False),
+        ({"cognito:groups": ["ml-admins"]}, "cognito:groups", True),
+        ({"realm": {"roles": ["ml-admins"]}}, "realm.roles", True),
+        ({"realm.roles": ["x"], "realm": {"roles": ["ml-admins"]}}, "realm.roles", False),
+        ({"realm": "ml-admins"}, "realm.roles", False),
+        ({"groups": [["ml-admins"], {"ml-admins": True}, 5, None, True]}, "groups", False),
+        ({"groups": {"ml-admins": True}}, "groups", False),
+        ({"x": 1}, "groups", False),
+        ({'gr "$1;ü': ["ml-admins"]}, 'gr "$1;ü', True),
+    ],
+)
+def test_groups_are_found_in_the_claim_that_has_them(behind, claims, claim, admin):
+    sent = proxied(f"una-{uuid.uuid4()}", claims=claims, claim=claim)
+    answer = behind.ask("GET", "/api/2.0/mlflow/users/current", sent)[1]
+    assert json.loads(answer)["user"]["is_admin"] == admin
+
+
+def test_groups_that_are_not_in_the_token_are_no_groups(behind):
+    """oauth2-proxy may have asked for them elsewhere, and has joined them."""
+    sent = proxied("ute", claims={"sub": "ute"}) | {"X-Mlflow-Groups": "ml-admins"}
+    status, body = behind.ask("GET", SEARCH, sent)
+    assert status == 403
+    assert b"into the ID token" in body
+    listed = proxied("ute", "guests") | {"X-Mlflow-Groups": "ml-admins"}
+    assert behind.ask("GET", SEARCH, listed)[0] == 200
+    assert not behind.users()["ute"]["is_admin"]
+
+
+def test_a_proxy_of_before_is_believed_nothing(behind):
+    old = {
+        "X-Mlflow-Proxy-Secret": PROXY_SECRET,
+        "X-Mlflow-User": "old",
+        "X-Mlflow-Groups": "ml-admins",
+    }
+    status, body = behind.ask("GET", SEARCH, old)
+    assert (status, json.loads(body)["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "old" not in behind.users()
 
 
 def test_a_name_of_any_script_is_one_user(behind):

@@ -9,7 +9,7 @@ import pytest
 from tests.engine import prod as checks
 from tests.engine.prod import DATABASE, STATEFUL, at, brought_up
 from tests.stacks.cloud import AWS, merged
-from tests.support import ROOT, Workspace
+from tests.support import FULL, ROOT, Workspace
 
 pytestmark = pytest.mark.engine
 
@@ -67,6 +67,23 @@ def test_a_failed_migration_stops_the_rollout_and_the_next_up_goes_on(prod):
     assert len(done) + at(healed, "run", "tracking-migration") < rollout
     changed = {(line["what"], line["type"]) for line in both if line["type"] in STATEFUL}
     assert changed == {("update", "aws:rds/instance:Instance")}
+
+
+@pytest.mark.skipif(not FULL, reason="waits half a minute for what ECS might not show yet")
+def test_a_rollout_that_failed_is_begun_again_by_the_next_up(prod):
+    """Nothing of the settings changes between the two: whatever was wrong was outside."""
+    image = f"registry.corp.example/mlflow@sha256:{'f' * 64}"
+    with prod.settings({"registry": {"server": image}}):
+        prod.fake.states = ["IN_PROGRESS", "FAILED"]
+        with prod.doing() as done:
+            assert "rolled back" in prod.up(ok=False)
+        assert not [line for line in done if line["type"] == "rollout"]
+        with prod.doing() as healed:
+            prod.up()
+        assert [line["name"] for line in healed if line["type"] == "rollout"] == [
+            "mlflow-prod-tracking-server"
+        ]
+        prod.up("--expect-no-changes")
 
 
 def test_another_bucket_is_refused_and_none_is_touched(prod):

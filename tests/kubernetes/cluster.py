@@ -15,6 +15,7 @@ from tests.kubernetes import fields, restricted
 from tests.support import is_secret, opened, program_loop
 
 from pulumi_mlflow.core import manifests
+from pulumi_mlflow.kubernetes.unique import SuffixProvider
 
 DEPLOYMENT = "pulumi-mlflow/deployment"
 ROLE = "pulumi-mlflow/role"
@@ -97,18 +98,24 @@ class Seen:
 
 
 class Echo(Mocks):
-    def __init__(self, failing):
-        self.failing = failing
+    def __init__(self, failing, held):
+        self.failing, self.held = failing, held
 
     def new_resource(self, args):
         if args.name in self.failing:
             raise RuntimeError(f"{args.name} failed")
         outs = dict(args.inputs)
+        if args.typ.endswith("UniqueSuffix"):
+            outs = self.held[args.name] = self.checked(args)
         if args.typ.endswith("GeneratedSecret"):
             outs["value"] = secret_of(args.name, int(args.inputs["length"]))
         if args.typ.endswith("GeneratedCertificate"):
             outs |= {"ca": "CA", "ca_key": "CAKEY", "certificate": "CERT", "key": "KEY"}
         return f"{args.name}-id", outs
+
+    def checked(self, args):
+        """Inputs as the provider has them, given those of the last `up`."""
+        return SuffixProvider().check(self.held.get(args.name, {}), args.inputs).inputs
 
     def call(self, _args):
         return {}
@@ -119,9 +126,17 @@ def secret_of(name, length=32):
     return f"{name}value".replace("-", "").ljust(length, "0")
 
 
-def run(program, failing=(), stack="prod"):
-    """What a program registers, and what it returns; its error, if something was to fail."""
+def run(program, failing=(), stack="prod", held=None):
+    """What a program registers, and what it returns; its error, if something was to fail.
+
+    Args:
+        program: called once.
+        failing: logical names of what cannot be made.
+        stack: its name.
+        held: what the stack's state holds of suffixes; the next `up` of the same stack gets it again.
+    """
     seen, made = [], {}
+    state = {} if held is None else held
     registered = MockMonitor.RegisterResource
 
     def register(monitor, request):
@@ -132,7 +147,9 @@ def run(program, failing=(), stack="prod"):
         return answer
 
     def started():
-        pulumi.runtime.mocks.set_mocks(Echo(failing), project="mlflow", stack=stack, preview=False)
+        pulumi.runtime.mocks.set_mocks(
+            Echo(failing, state), project="mlflow", stack=stack, preview=False
+        )
         made["it"] = program()
 
     with program_loop() as loop, pytest.MonkeyPatch.context() as patch:

@@ -286,6 +286,11 @@ def test_identity_headers_carry_the_servers_secret():
     changes, mode = COMBINATIONS["oidc-mlflow"]
     seen, _ = cluster.run(program(changes, mode))
     assert "proxy_set_header X-Mlflow-Proxy-Secret typedproxysecret;" in conf(seen)
+    # Of groups that are whole names.
+    assert "proxy_set_header X-Mlflow-Claims $claims;" in conf(seen)
+    config = cluster.only(seen, "Secret", "oidc").secret_files()["oauth2-proxy.cfg"]
+    assert "set_authorization_header = true" in config
+    assert 'oidc-claims"' in config
 
 
 def test_clients_addresses_are_believed_of_those_before_it_alone():
@@ -337,7 +342,6 @@ BAD = {
         "none",
         "ingress.controller: must be one of",
     ),
-    "one address for all": ({"hosts": HOSTS, "ingress": INGRESS, "rate_limit": 5}, "none", "needs trusted_proxies"),
     "another login than the server's": ({"auth": "basic"}, "mlflow", "give both the same"),
     "no provider": ({"auth": "oidc"}, "none", "needs 'oidc' and 'oidc_image'"),
     "twice": ({"users": ["mlflow"]}, "none", "must not be named twice"),

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import plugin
 import pytest
 import requests
 import tenacity
 from pydantic import SecretStr
 
 from pulumi_mlflow.contracts import AuthMode
-from pulumi_mlflow.core.server import WEBHOOK_SCHEMES
+from pulumi_mlflow.core import outgoing
 from pulumi_mlflow.ops.stack import FrontDoor
 
 LOGIN = ("ann", "S3nt/inel+ke&y=%41 '\"$HOME ä")
@@ -29,9 +30,15 @@ FAKE_PULUMI = Path(__file__).with_name("fake_pulumi.py")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server_folder(tmp_path_factory):
+    """Where `server` keeps what it has; artifacts/ is below it."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def server(server_folder):
     """URL of an MLflow server without a login."""
-    folder = tmp_path_factory.mktemp("mlflow")
+    folder = server_folder
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -41,7 +48,12 @@ def server(tmp_path_factory):
     command += ["--artifacts-destination", str(folder / "artifacts")]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # uvicorn would end a worker whose imports take over 5 s, again and again.
-    env |= {WEBHOOK_SCHEMES: "off", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    env |= {**outgoing.VARIABLES, "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    # As our servers have it.
+    modules = folder / "plugin"
+    modules.mkdir()
+    plugin.install(modules)
+    env["PYTHONPATH"] = str(modules)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=env, cwd=folder, start_new_session=True

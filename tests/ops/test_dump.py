@@ -45,8 +45,13 @@ class FakeBackup:
         if self.fail:
             raise OpsError("the disk is full")
 
-    def restore(self, ops, folder, progress):
+    def version(self, ops):
+        return "3.17.2"
+
+    def restore(self, ops, folder, progress, handover):
         self.data[ops["name"]] = (folder / "database.sql").read_bytes()
+        handover.carry()
+        handover.up()
 
 
 @pytest.fixture
@@ -113,8 +118,7 @@ def test_restore_into_another_stack_carries_data_and_its_secrets_only(stacks, ba
     folder = make(stacks)
     restore = prepare(stacks, folder)
     assert backup.data["dev2"] == b"runs of dev2"
-    restore.data(lambda step: None)
-    restore.secrets()
+    restore.run(lambda step: None)
     assert backup.data["dev2"] == b"runs of dev"
     assert secrets_of(stacks, "dev2") == {
         "tracking-kek": "kek of dev \"'\\",
@@ -154,7 +158,6 @@ def test_a_damaged_dump_is_refused(stacks, damage, message):
         ({"runtime": "local"}, "runtime: the dump is of 'docker', the stack runs 'local'"),
         ({"ops": {"engine": "mysql"}}, "database engine: .*'postgresql'.*'mysql'"),
         ({"ops": {}}, "no 'engine'"),
-        ({"tracking_uri": "http://127.0.0.1:9"}, "no answer"),
     ],
 )
 def test_a_stack_that_does_not_fit_is_refused(stacks, outputs, message):
@@ -189,6 +192,34 @@ def test_data_whose_key_has_no_place_is_refused(stacks):
         prepare(stacks, folder)
 
 
+def test_a_stack_whose_server_does_not_answer_is_restored(stacks, backup):
+    """As it does not after a restore that was ended half way."""
+    folder = make(stacks)
+    found = stacks.read()
+    found["dev2"]["outputs"]["tracking_uri"] = "http://127.0.0.1:9"
+    stacks.write(found)
+    prepare(stacks, folder).run(lambda step: None)
+    assert backup.data["dev2"] == b"runs of dev"
+
+
+def test_what_finishes_a_restore_is_a_command_of_this_project(stacks):
+    folder = make(stacks, folder=stacks.folder / "a dump")
+    restore = prepare(stacks, folder)
+    assert restore.again == f"pulumi-mlflow restore --stack dev2 --from '{folder}' --yes"
+    (stacks.folder / "Makefile").touch()
+    assert restore.again == f"make restore STACK=dev2 'FROM={folder}' YES=1"
+
+
+def test_a_restore_whose_up_fails_says_that_the_data_is_there(stacks, backup):
+    folder = make(stacks)
+    found = stacks.read()
+    found["dev2"]["broken"] = "up"
+    stacks.write(found)
+    with pytest.raises(OpsError, match="All data is restored; only the server is not up with it: "):
+        prepare(stacks, folder).run(lambda step: None)
+    assert backup.data["dev2"] == b"runs of dev"
+
+
 def test_a_folder_in_use_is_refused_and_left_alone(stacks):
     folder = stacks.folder / "d"
     folder.mkdir()
@@ -205,6 +236,61 @@ def test_a_folder_that_git_would_take_up_is_refused(stacks):
     assert not (stacks.folder / "data").exists()
     (stacks.folder / ".gitignore").write_text("dump/\n")
     assert make(stacks, folder=stacks.folder / "dump" / "d").is_dir()
+
+
+def test_a_target_that_cannot_be_written_is_refused_in_one_line(stacks, monkeypatch, capsys):
+    file = stacks.folder / "file"
+    file.touch()
+    stacks.folder.joinpath("loop").symlink_to("loop")
+    for target in (file, file / "below", stacks.folder / "loop" / "d", "/proc/d", "/sys/kernel/d"):
+        with pytest.raises(SystemExit) as ended:
+            main(["dump", "--stack", "dev", "--to", str(target)])
+        said = capsys.readouterr().err
+        assert ended.value.code == 1
+        assert "Traceback" not in said
+        assert f"pulumi-mlflow: {target}: " in said
+
+
+def test_a_dump_that_cannot_be_read_is_told_in_one_line(stacks, capsys):
+    folder = make(stacks)
+    (folder / "database.sql").unlink()
+    (folder / "database.sql").symlink_to("database.sql")
+    for source in (folder, folder / "secrets.json", folder / "no", stacks.folder / ("x" * 300)):
+        with pytest.raises(SystemExit) as ended:
+            main(["restore", "--stack", "dev2", "--from", str(source), "--yes"])
+        assert ended.value.code == 1
+        assert "pulumi-mlflow: " in capsys.readouterr().err
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of a megabyte, as a mount point."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("below", ["", "mlflow"])
+def test_a_full_disk_is_told_at_once_and_nothing_is_left_on_it(stacks, backup, small_disk, below):
+    """Whether it is the mount point itself, or a folder in it."""
+    backup.data["dev"] = b"x" * (2 << 20)
+    folder = small_disk / below
+    with pytest.raises(OpsError, match=rf"dump: {folder}: its disk is full \(No space left"):
+        make(stacks, folder=folder)
+    assert not list(small_disk.iterdir())
+    backup.data["dev"] = b"x"
+    assert make(stacks, folder=folder) == folder
+
+
+def test_a_disk_that_is_full_at_the_last_file_is_told_too(stacks, backup, small_disk):
+    backup.data["dev"] = b"x" * ((1 << 20) - 9000)
+    with pytest.raises(OpsError, match="its disk is full"):
+        make(stacks, folder=small_disk)
+    assert not list(small_disk.iterdir())
 
 
 @pytest.mark.parametrize("existed", [True, False])

@@ -256,6 +256,23 @@ def test_ingredients_that_set_up_has_not_made(engine, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "tree",
+    [
+        {"runtime": "docker", "images": "build"},
+        {"runtime": "docker", "artifacts": '{"store": "minio"}'},
+        cloud.AWS,
+    ],
+    ids=["built", "minio", "aws"],
+)
+def test_a_preview_needs_no_ingredients_and_an_up_does(tree, engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("PULUMI_MLFLOW_CACHE", str(tmp_path))
+    settings = cloud.loaded(tree) if tree is cloud.AWS else load("stack", tree)
+    assert "missing" in refusal(settings)
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: True)
+    preflight.preflight(settings)
+
+
+@pytest.mark.parametrize(
     ("settings", "wanted"),
     [
         ({"database": '{"engine": "mysql"}'}, {"mysql-*.tar.gz", "versitygw-*"}),

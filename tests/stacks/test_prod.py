@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.iam.simulator import ResourcePolicy
+from tests.schemas import exclusive
 from tests.stacks import cloud
 from tests.support import is_secret
 
@@ -94,13 +95,15 @@ COMBINATIONS["fargate everything"] = cloud.merged(
     cloud.AWS,
     {
         "aws": {"zones": ["eu-central-1a", "eu-central-1b", "eu-central-1c"], "firewall": True},
-        "database": {"read_replica": True, "rds_proxy": True, "backup_region": "eu-west-1"},
+        "database": {"rds_proxy": True, "backup_region": "eu-west-1"},
         "artifacts": {"replica_region": "eu-west-1", "tiering_days": 90},
         "monitoring": {"emails": ["ml@corp.example"], "budget_usd": 900},
         "backup": {"copy_region": "eu-west-1", "immutable_after_days": 7},
     },
 )
-COMBINATIONS["fargate aurora"] = cloud.merged(cloud.AWS, {"database": {"aurora": True}})
+COMBINATIONS["fargate aurora"] = cloud.merged(
+    cloud.AWS, {"database": {"aurora": True, "read_replica": True}}
+)
 COMBINATIONS["fargate stack-reference internal"] = cloud.merged(
     cloud.AWS,
     {"aws": {"network": {"stack": "corp/network/prod", "internet": True}, "internal": True}},
@@ -184,6 +187,13 @@ def test_registers_what_the_golden_list_has(name):
 
 def test_the_golden_list_has_no_other():
     assert GOLDEN.read_text() == golden({name: composed(name).golden() for name in COMBINATIONS})
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in COMBINATIONS if not name.startswith("kubernetes")]
+)
+def test_the_provider_takes_its_attributes_together(name):
+    assert exclusive.refusals(composed(name).seen.values()) == []
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)

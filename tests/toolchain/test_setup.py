@@ -365,6 +365,31 @@ def test_images_get_what_their_stack_runs_and_nothing_else(
     assert stack.image_ingredients(stack.stack_settings(places, "x")) == needed
 
 
+@pytest.mark.parametrize(
+    ("wanted", "obtained"),
+    [
+        (False, ["engine", "uv", "pulumi", "plugin"]),
+        (True, ["engine", "rootfs", "uv", "pulumi", "plugin", "versitygw", "oauth2-proxy"]),
+    ],
+)
+def test_only_who_builds_images_gets_what_they_are_built_from(
+    places: Places, monkeypatch: pytest.MonkeyPatch, wanted: bool, obtained: list[str]
+) -> None:
+    (places.root / "Pulumi.x.yaml").write_text("config:\n  mlflow:runtime: docker\n")
+    setup = cli.Setup(places, Console(places.logs, quiet=True))
+    programs = {"docker_engine": "engine", "rootfs": "rootfs", "uv": "uv", "pulumi": "pulumi"}
+    for method, name in {**programs, "docker_plugin": "plugin"}.items():
+        monkeypatch.setattr(setup, method, lambda name=name: name)
+    monkeypatch.setattr(setup, "image_program", lambda name: name)
+    monkeypatch.setattr(setup, "ingredients", lambda _stack: ["versitygw", "oauth2-proxy"])
+    monkeypatch.setattr(setup, "image_source", lambda _given: "build")
+    monkeypatch.setattr(setup, "venv", lambda: None)
+    got: list[str] = []
+    monkeypatch.setattr(setup, "obtain", got.append)
+    setup.machine("x", docker=False, image_source=None, build_images=wanted)
+    assert got == obtained
+
+
 def test_a_stack_file_that_is_no_yaml_is_named(places: Places) -> None:
     (places.root / "Pulumi.x.yaml").write_text("config: {")
     (places.venv / "bin").mkdir(parents=True)

@@ -6,11 +6,18 @@ import pulumi
 import pulumi_aws as aws
 
 from ..core import iam, naming
+from .backup_opt_in import AwsBackupOptIn
 from .common import AwsComponent
 from .network import AwsNetworkPlace
 
-_VAULT_LIMIT = 50
-"""Characters of a vault's and of a restore testing plan's name."""
+_NAME_LIMIT = 50
+"""Characters of the name of a vault, a selection, a plan."""
+
+_DAILY, _MONTHLY = "cron(0 5 * * ? *)", "cron(0 7 1 * ? *)"
+"""When copies start, in UTC: AWS Backup fails in RDS's own windows (`aws_database`), and in the hour before them."""
+
+_START_MINUTES = 60
+"""Within which a copy starts: the least that AWS takes. The other rule starts later, or AWS would follow only one."""
 
 _MONTHLY_DAYS = 365
 _LEAST_DAYS, _MOST_DAYS = 7, 400
@@ -97,6 +104,8 @@ class AwsBackupArgs(TypedDict):
 class AwsBackup(AwsComponent):
     """A daily and a monthly copy of all that holds data, in vaults that nobody empties before their time.
 
+    `up` fails before the selection where the account has not opted in to what is backed up; see `AwsBackupOptIn`.
+
     Raises:
         ValueError: nothing to back up, days that the lock does not let through, a copy in the same region, or a kind
             that cannot be tested.
@@ -129,7 +138,7 @@ class AwsBackup(AwsComponent):
                 "rule_name": role,
                 "target_vault_name": vault.name,
                 "schedule": schedule,
-                "start_window": 60,
+                "start_window": _START_MINUTES,
                 "completion_window": 720,
                 "lifecycle": {"delete_after": days},
                 "copy_actions": copied,
@@ -140,28 +149,29 @@ class AwsBackup(AwsComponent):
 
         plan = aws.backup.Plan(
             self._child("plan"),
-            name=self._short("plan"),
+            name=self._within_limit("plan"),
             rules=[
-                rule("daily", "cron(0 3 * * ? *)", keep),
-                rule("monthly", "cron(0 4 1 * ? *)", _MONTHLY_DAYS),
+                rule("daily", _DAILY, keep),
+                rule("monthly", _MONTHLY, _MONTHLY_DAYS),
             ],
             tags=self._tags("plan"),
             opts=self._opts(),
         )
+        allowed = AwsBackupOptIn(
+            self._child("opt-in"), args["region"], args["resources"], self._opts()
+        )
         aws.backup.Selection(
             self._child("selection"),
-            name=naming.physical_name(self._deployment, "data", limit=_VAULT_LIMIT),
+            name=self._within_limit("data"),
             plan_id=plan.id,
             iam_role_arn=args["role"],
             resources=args["resources"],
-            opts=self._opts(),
+            opts=self._opts(depends_on=[allowed]),
         )
         testing = aws.backup.RestoreTestingPlan(
             self._child("restore-test"),
             # Letters, digits and _ only.
-            name=naming.physical_name(self._deployment, "restore", limit=_VAULT_LIMIT).replace(
-                "-", "_"
-            ),
+            name=self._within_limit("restore").replace("-", "_"),
             schedule_expression="cron(0 6 ? * SUN *)",
             start_window_hours=4,
             recovery_point_selection={
@@ -179,8 +189,7 @@ class AwsBackup(AwsComponent):
                 name=kind.lower(),
                 restore_testing_plan_name=testing.name,
                 protected_resource_type=kind,
-                protected_resource_arns=["*"],
-                # Only what is ours: the vault may hold more one day.
+                # Only what is ours: the vault may hold more one day. The provider takes conditions or ARNs, not both.
                 protected_resource_conditions={
                     "string_equals": [
                         {
@@ -197,14 +206,18 @@ class AwsBackup(AwsComponent):
         self.vault, self.restore_plan = vault.name, testing.name
         self.register_outputs({"vault": self.vault, "restore_plan": self.restore_plan})
 
+    def _within_limit(self, role: str) -> str:
+        """Physical name within AWS Backup's limit."""
+        return naming.physical_name(self._deployment, role, limit=_NAME_LIMIT)
+
     def _vault(
         self, role: str, lock: Optional[int], region: Optional[str] = None
     ) -> aws.backup.Vault:
         """A locked vault with a key of its own: what encrypts the data does not encrypt its copies too."""
-        key = self._key(f"{role}-key", f"Backups of {self._deployment}", region)
+        key = self._key(f"{role}-key", f"Backups of {self._deployment}", region, outlives=True)
         vault = aws.backup.Vault(
             self._child(role),
-            name=naming.physical_name(self._deployment, role, limit=_VAULT_LIMIT),
+            name=self._within_limit(role),
             kms_key_arn=key.arn,
             force_destroy=False,
             region=region,
@@ -219,7 +232,8 @@ class AwsBackup(AwsComponent):
             # Without it the lock is one that an administrator can take off ("governance").
             changeable_for_days=lock,
             region=region,
-            opts=self._opts(protect=True),
+            # It goes with its vault, and one that nobody can take off any more could go no other way.
+            opts=self._opts(protect=True, retain_on_delete=True),
         )
         return vault
 

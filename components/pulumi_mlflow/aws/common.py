@@ -19,11 +19,22 @@ class AwsComponent(MlflowComponent):
         """Physical name within a limit of AWS's, in characters."""
         return naming.physical_name(self._deployment, self._role, *parts, limit=limit)
 
+    def _whole(self) -> str:
+        """The deployment's name for what there is one of: a cluster of ECS, a dashboard. They take no `.`."""
+        return naming.accepted_name(self._deployment, r"[A-Za-z0-9_-]+")
+
     def _tags(self, *parts: str) -> dict[str, str]:
         """Tags of a child; `Name` is what AWS's console shows."""
         return {**self._labels(), "Name": self._short(*parts)}
 
-    def _key(self, role: str, description: str, region: Optional[str] = None) -> aws.kms.Key:
+    def _key(
+        self,
+        role: str,
+        description: str,
+        region: Optional[str] = None,
+        *,
+        outlives: bool = False,
+    ) -> aws.kms.Key:
         """A key of our own for data: protected, since what it encrypts is lost with it.
 
         AWS's default policy leaves it to the account's IAM who may use it.
@@ -32,6 +43,8 @@ class AwsComponent(MlflowComponent):
             role: its logical name's end.
             description: what it is for.
             region: another one than the provider's.
+            outlives: whether copies that it encrypts stay when all else is deleted: then AWS keeps the key too, to be
+                deleted by hand once they are gone.
         """
         return aws.kms.Key(
             self._child(role),
@@ -41,7 +54,7 @@ class AwsComponent(MlflowComponent):
             deletion_window_in_days=30,
             region=region,
             tags=self._tags(role),
-            opts=self._opts(protect=True),
+            opts=self._opts(protect=True, retain_on_delete=outlives),
         )
 
     def _log_group(

@@ -10,7 +10,7 @@ from typing import NamedTuple, NotRequired, Optional, TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from ..core import eks, iam
+from ..core import aws_network, eks, iam
 from .common import AwsComponent
 from .network import HTTPS, AwsNetworkPlace
 
@@ -293,7 +293,8 @@ class AwsEksCluster(AwsComponent):
         network = args["network"]
         role, allowed = self._trusted(
             "nodes",
-            iam.trust("ec2.amazonaws.com"),
+            # EC2 alone has a name of its own in China.
+            iam.trust(f"ec2.{iam.domain(network['region'])}"),
             # To join, to pull images, and a shell by Session Manager: there is no SSH, no key, and no port for it. The
             # network's rights are its add-on's role's.
             [
@@ -376,7 +377,7 @@ class AwsEksCluster(AwsComponent):
             aws.ec2.VpcEndpoint(
                 self._child(f"{service}-endpoint"),
                 vpc_id=network["vpc_id"],
-                service_name=f"com.amazonaws.{network['region']}.{service}",
+                service_name=aws_network.endpoint_service(service, network["region"]),
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=network["private_subnets"],

@@ -6,10 +6,11 @@ log's end, what depends on them does not start, and the next `up` tries again.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pulumi
+import tenacity
 from botocore.exceptions import ClientError
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
@@ -18,6 +19,10 @@ from ..core import ecs as ecs_core
 
 _POLL_SECONDS = 5
 _SAY_SECONDS = 15
+_LOOKS = 6
+"""How often ECS is asked for what it was just told of: its answers lag behind, mostly for seconds."""
+
+_Answer = TypeVar("_Answer")
 
 
 class TaskError(RuntimeError):
@@ -60,7 +65,8 @@ def run_task(
         ARN of the task.
 
     Raises:
-        TaskError: it could not start, one of its containers failed, or it did not end in time.
+        TaskError: it could not start, a container of its definition failed, or it did not end in time. Containers that
+            others add (GuardDuty's agent) are not judged: they end when the task does, with any code.
     """
     name = props["name"]
     started = ecs.run_task(
@@ -85,7 +91,7 @@ def run_task(
     arn = str(started["tasks"][0]["taskArn"])
     waited = 0.0
     while True:
-        task = ecs.describe_tasks(cluster=props["cluster"], tasks=[arn])["tasks"][0]
+        task = _task(ecs, props, arn, sleep)
         if task["lastStatus"] == "STOPPED":
             break
         if waited >= float(props["timeout"]):
@@ -96,7 +102,9 @@ def run_task(
             builds.say(f"{name}: {str(task['lastStatus']).lower()}")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
-    failed = [item for item in task["containers"] if item.get("exitCode") != 0]
+    known = {item["name"]: item for item in task.get("containers", [])}
+    own = [known.get(container, {"name": container}) for container in _containers(ecs, props)]
+    failed = [item for item in own if item.get("exitCode") != 0]
     if failed:
         codes = ", ".join(
             f"{item['name']}: {'exit code ' + str(item['exitCode']) if 'exitCode' in item else 'did not run'}"
@@ -106,6 +114,39 @@ def run_task(
         ends = _ends(logs, props["log_group"], arn, [item for item in failed if "exitCode" in item])
         raise TaskError(f"{name} failed: {codes}; {task.get('stoppedReason', 'no reason')}\n{ends}")
     return arn
+
+
+def _task(
+    ecs: Any, props: Mapping[str, Any], arn: str, sleep: Callable[[float], None]
+) -> Mapping[str, Any]:
+    """A task as ECS sees it."""
+    found = _patient(
+        lambda: ecs.describe_tasks(cluster=props["cluster"], tasks=[arn])["tasks"], bool, sleep
+    )
+    if not found:
+        raise TaskError(f"{props['name']}: ECS started {arn} and does not know it")
+    task: Mapping[str, Any] = found[0]
+    return task
+
+
+def _containers(ecs: Any, props: Mapping[str, Any]) -> list[str]:
+    """Names of the containers that a task definition has."""
+    found = ecs.describe_task_definition(taskDefinition=props["task_definition"])
+    return [str(item["name"]) for item in found["taskDefinition"]["containerDefinitions"]]
+
+
+def _patient(
+    ask: Callable[[], _Answer], enough: Callable[[_Answer], Any], sleep: Callable[[float], None]
+) -> _Answer:
+    """The first answer that is enough, or the last of `_LOOKS`."""
+    answers = tenacity.Retrying(
+        sleep=sleep,
+        stop=tenacity.stop_after_attempt(_LOOKS),
+        wait=tenacity.wait_fixed(_POLL_SECONDS),
+        retry=tenacity.retry_if_result(lambda answer: not enough(answer)),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    return answers(ask)
 
 
 def _ends(logs: Any, group: str, task: str, containers: Sequence[Mapping[str, Any]]) -> str:
@@ -119,7 +160,8 @@ def wait_rollout(
 ) -> None:
     """Wait until a service runs a task definition, and nothing else.
 
-    A circuit breaker's rollback ends in a service that is steady, with the old tasks: for `up` that is a failure.
+    A circuit breaker's rollback ends in a service that is steady, with the old tasks: for `up` that is a failure. The
+    next `up` begins such a rollout again, since the provider has told the service already, and sends nothing.
 
     Args:
         ecs: boto3's client.
@@ -128,31 +170,61 @@ def wait_rollout(
         sleep: waits so many seconds.
 
     Raises:
-        TaskError: the rollout was rolled back, or did not end in time.
+        TaskError: there is no such service, or its rollout was rolled back, or did not end in time.
     """
-    waited = 0.0
+    service = _patient(lambda: _service(ecs, props), lambda found: _under_way(found, props), sleep)
+    if not service:
+        raise TaskError(f"{props['name']}: cluster {props['cluster']} has no such service")
+    followed = _under_way(service, props)
+    if not followed:
+        builds.say(f"{props['name']}: its last rollout failed, and is begun again")
+        begun = ecs.update_service(
+            cluster=props["cluster"],
+            service=props["service"],
+            taskDefinition=props["task_definition"],
+            forceNewDeployment=True,
+        )
+        followed = _primary(begun["service"])["id"]
+    waited, looks = 0.0, 0
     while True:
-        [service] = ecs.describe_services(cluster=props["cluster"], services=[props["service"]])[
-            "services"
-        ]
-        wanted = [
-            item
-            for item in service["deployments"]
-            if item["taskDefinition"] == props["task_definition"]
-        ]
-        state = wanted[0]["rolloutState"] if wanted else "FAILED"
-        if state == "COMPLETED" and wanted[0]["status"] == "PRIMARY":
+        service = _service(ecs, props)
+        own = {item["id"]: item for item in service.get("deployments", [])}.get(followed)
+        # What was begun a moment ago may not be shown yet; what was shown once and is no more has failed.
+        looks = _LOOKS if own else looks + 1
+        state = own["rolloutState"] if own and own["status"] == "PRIMARY" else "FAILED"
+        if state == "COMPLETED":
             return
         late = waited >= float(props["timeout"])
-        if state == "FAILED" or late:
+        if late or (state == "FAILED" and looks >= _LOOKS):
             why = f"not steady within {float(props['timeout']):.0f} s" if late else "rolled back"
             events = "\n".join(str(event["message"]) for event in service.get("events", [])[:5])
             raise TaskError(f"{props['name']}: {why}\n{events}\n{_last_stopped(ecs, logs, props)}")
         if waited % _SAY_SECONDS < _POLL_SECONDS:
-            running, desired = wanted[0].get("runningCount", 0), wanted[0].get("desiredCount", 0)
+            counts = own or {}
+            running, desired = counts.get("runningCount", 0), counts.get("desiredCount", 0)
             builds.say(f"{props['name']}: {running} of {desired} new tasks run")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
+
+
+def _service(ecs: Any, props: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A service as ECS sees it; empty where it does not."""
+    found = ecs.describe_services(cluster=props["cluster"], services=[props["service"]])
+    service: Mapping[str, Any] = next(iter(found["services"]), {})
+    return service
+
+
+def _primary(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The rollout that a service is at, or has come to; empty where there is none."""
+    found = (item for item in service.get("deployments", []) if item["status"] == "PRIMARY")
+    return next(found, {})
+
+
+def _under_way(service: Mapping[str, Any], props: Mapping[str, Any]) -> str:
+    """Id of the rollout to what is wanted; empty if it failed, or if another one has taken its place."""
+    last = _primary(service)
+    wanted = last.get("taskDefinition") == props["task_definition"]
+    return str(last["id"]) if wanted and last["rolloutState"] != "FAILED" else ""
 
 
 def _last_stopped(ecs: Any, logs: Any, props: Mapping[str, Any]) -> str:

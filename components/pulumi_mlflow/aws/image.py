@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from .. import recipes
-from ..core import aws_image
+from ..core import aws_image, naming
 from ..recipes import ImageSource
 from .common import AwsComponent
 from .registry import AwsImagePush, build_args, tag
@@ -35,7 +35,7 @@ class AwsImage(AwsComponent):
     Raises:
         ValueError: an image that there is not, or an existing one without a digest.
         LockError: the lock file of official images is broken.
-        MissingIngredientError: set-up has not made a program of it.
+        MissingIngredientError: set-up has not made a program of it, and this is no preview.
     """
 
     _role = "image"
@@ -43,7 +43,7 @@ class AwsImage(AwsComponent):
     reference: pulumi.Output[str]
     """`repository@digest`, for task definitions."""
     repository_arn: Optional[pulumi.Output[str]]
-    """ARN of the repository, for those who pull; none with `existing`."""
+    """ARN of the repository, for those who pull; none with an existing image of another registry than ECR."""
 
     def __init__(
         self, name: str, args: AwsImageArgs, opts: Optional[pulumi.ResourceOptions] = None
@@ -51,17 +51,23 @@ class AwsImage(AwsComponent):
         kind, existing = args.get("kind", "mlflow"), args.get("existing")
         _check(name, args)
         source = ImageSource(args.get("source", ImageSource.REGISTRY.value))
-        arguments = {} if existing else build_args(kind, source, args.get("extras", []))
+        preview = pulumi.runtime.is_dry_run()
+        arguments = (
+            {} if existing else build_args(kind, source, args.get("extras", []), preview=preview)
+        )
         super().__init__(name, args.get("deployment"), opts)
         if existing:
             self.reference = pulumi.Output.from_input(existing)
-            self.repository_arn = None
-            self.register_outputs({"reference": self.reference})
+            arn = aws_image.repository_arn(existing)
+            self.repository_arn = pulumi.Output.from_input(arn) if arn else None
+            self.register_outputs(
+                {"reference": self.reference, "repository_arn": self.repository_arn}
+            )
             return
         repository = aws.ecr.Repository(
             self._child("repository"),
             # ECR's settings of scanning and tags change in place; another name would replace it.
-            name=f"{self._deployment}/{kind}",
+            name=f"{naming.accepted_name(self._deployment, aws_image.REPOSITORY)}/{kind}",
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             # Images are made again from their recipes; a stack that is taken down must not end half way at them.
@@ -81,7 +87,7 @@ class AwsImage(AwsComponent):
                 "kind": kind,
                 "source": source.value,
                 "build_args": arguments,
-                "tag": tag(kind, source, arguments),
+                "tag": tag(kind, source, arguments, preview=preview),
                 "repository": repository.name,
                 "repository_url": repository.repository_url,
                 "region": args["region"],

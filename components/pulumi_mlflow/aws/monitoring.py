@@ -77,9 +77,9 @@ class AwsMonitoring(AwsComponent):
             policy=topic.arn.apply(iam.topic_policy),
             opts=self._opts(),
         )
-        for number, email in enumerate(emails):
+        for email in dict.fromkeys(emails):
             aws.sns.TopicSubscription(
-                self._child(f"email-{number}"),
+                self._child(f"email-{email}"),
                 topic=topic.arn,
                 protocol="email",
                 endpoint=email,
@@ -116,7 +116,7 @@ class AwsMonitoring(AwsComponent):
             )
         aws.cloudwatch.Dashboard(
             self._child("dashboard"),
-            dashboard_name=self._deployment,
+            dashboard_name=self._whole(),
             dashboard_body=pulumi.Output.all(**parts).apply(
                 lambda names: aws_alarms.dashboard(found, names, args["region"])
             ),

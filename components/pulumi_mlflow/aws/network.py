@@ -82,8 +82,8 @@ class AwsNetworkArgs(TypedDict):
     """Block of addresses, /16 to /24; 10.42.0.0/16 unless given. Another one is refused, since VPC and subnets are
     protected."""
     zones: NotRequired[list[str]]
-    """2 or 3 availability zones; the region's `a` and `b` unless given. A third one may be added later; fewer or others
-    are refused, since subnets are protected."""
+    """2 or 3 availability zones; unless given AWS is asked for those of the account, and the first two by name are
+    taken. A third one may be added later; fewer or others are refused, since subnets are protected."""
     nat: NotRequired[str]
     """`none`, `single` (one gateway) or `per-zone`; `none` unless given. Needed for an identity provider outside."""
     flow_logs: NotRequired[bool]
@@ -103,6 +103,7 @@ class AwsNetwork(AwsComponent):
 
     Raises:
         ValueError: zones, addresses or a kind of NAT that cannot be, or an adopted VPC whose tasks could not start.
+            Without `zones` also where the account has no two.
     """
 
     _role = "network"
@@ -114,13 +115,13 @@ class AwsNetwork(AwsComponent):
         self, name: str, args: AwsNetworkArgs, opts: Optional[pulumi.ResourceOptions] = None
     ) -> None:
         region, existing = args["region"], args.get("existing")
-        zones = args.get("zones") or [f"{region}a", f"{region}b"]
-        nat = args.get("nat", "none")
+        zones, nat = args.get("zones") or [], args.get("nat", "none")
         blocks = _check(name, args, zones, nat)
         super().__init__(name, args.get("deployment"), opts)
-        self.network = (
-            self._adopt(region, existing) if existing else self._make(args, zones, nat, blocks)
-        )
+        if existing:
+            self.network = self._adopt(region, existing)
+        else:
+            self.network = self._make(args, zones or self._ask(region), nat, blocks)
         self.register_outputs({"network": self.network})
 
     def _adopt(self, region: str, existing: AwsExistingNetworkArgs) -> AwsNetworkPlace:
@@ -137,6 +138,18 @@ class AwsNetwork(AwsComponent):
             if key in existing:
                 found[key] = existing[key]
         return found
+
+    def _ask(self, region: str) -> list[str]:
+        """Zones of the account: not every region has an `a` and a `b`, and not every account has all of a region's."""
+        found = aws.get_availability_zones(
+            filters=[
+                {"name": name, "values": values}
+                for name, values in aws_network.ZONE_FILTERS.items()
+            ],
+            exclude_zone_ids=aws_network.POOR_ZONES,
+            opts=pulumi.InvokeOptions(parent=self),
+        )
+        return aws_network.zones(found.names, region)
 
     def _make(
         self, args: AwsNetworkArgs, zones: list[str], nat: str, blocks: aws_network.Subnets
@@ -165,7 +178,7 @@ class AwsNetwork(AwsComponent):
         s3 = aws.ec2.VpcEndpoint(
             self._child("s3"),
             vpc_id=vpc.id,
-            service_name=f"com.amazonaws.{region}.s3",
+            service_name=aws_network.endpoint_service("s3", region),
             vpc_endpoint_type="Gateway",
             route_table_ids=[table.id for table in tables],
             policy=vpc.arn.apply(
@@ -192,7 +205,7 @@ class AwsNetwork(AwsComponent):
             aws.ec2.VpcEndpoint(
                 self._child(service.replace(".", "-")),
                 vpc_id=vpc.id,
-                service_name=f"com.amazonaws.{region}.{service}",
+                service_name=aws_network.endpoint_service(service, region),
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=[subnet.id for subnet in private],
@@ -379,6 +392,8 @@ def _check(name: str, args: AwsNetworkArgs, zones: list[str], nat: str) -> aws_n
                 f"{name}: existing: s3_endpoint and s3_prefixes must be given together"
             )
     try:
-        return aws_network.subnets(args.get("cidr", "10.42.0.0/16"), len(zones))
+        return aws_network.subnets(
+            args.get("cidr", "10.42.0.0/16"), len(zones) or aws_network.ZONES.start
+        )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -18,12 +18,21 @@ from ..core.aws_image import check_reference
 from ..core.files import FILES_PATH
 from ..core.server_image import UID as WRITER_UID
 from ..generated import GeneratedSecret
-from ..login import HTPASSWD, NGINX_CONF, OIDC_CONFIG, OIDC_PORT, OIDC_UID, oidc_files
+from ..login import (
+    GROUPS_CLAIM,
+    HTPASSWD,
+    NGINX_CONF,
+    OIDC_CONFIG,
+    OIDC_PORT,
+    OIDC_UID,
+    groups_claim,
+    oidc_files,
+)
 from ..login import PROXY_PORT as PORT
 from ..login import PROXY_UID as UID
 from ..login import check as check_login
 from .network import HTTPS, AwsNetworkPlace
-from .tasks import NAME_LIMIT, AwsTaskComponent, mounts
+from .tasks import NAME_LIMIT, AwsTaskComponent, mounts, repositories
 
 WRITER = f"{WRITER_UID}:{WRITER_UID}"
 """User of the server's image, which writes the files."""
@@ -105,7 +114,7 @@ class AwsAuthProxyArgs(TypedDict):
     oidc_image: NotRequired[Optional[pulumi.Input[str]]]
     """oauth2-proxy's image, by its digest, with `oidc` and `oidc-mlflow`."""
     repositories: NotRequired[list[pulumi.Input[str]]]
-    """ARNs of the images' repositories; none for public ones."""
+    """ARNs of the images' repositories; read from the images' names unless given."""
     tracking: TrackingEndpoint
     """The server behind it."""
     hosts: list[str]
@@ -135,9 +144,13 @@ class AwsAuthProxyArgs(TypedDict):
     firewall: NotRequired[bool]
     """Whether WAF looks at requests; no unless given."""
     firewall_rate: NotRequired[int]
-    """Requests that one address may make within five minutes, with `firewall`; 10000 unless given."""
+    """Requests that one address may make within five minutes, with `firewall`; 3000000 unless given, which is
+    `rate_limit`'s."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, for nginx; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
+    html_sources: NotRequired[list[str]]
+    """Origins, such as `https://cdn.jsdelivr.net`, that HTML artifacts may load from as pages; none unless given."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -218,6 +231,7 @@ class AwsAuthProxy(AwsTaskComponent):
                 session.value,
                 self._physical(),
                 secure=True,
+                claims=auth is AuthMode.OIDC_MLFLOW,
                 upstream=f"http://127.0.0.1:{PORT}" if login == "alb" else "",
             )
 
@@ -234,7 +248,7 @@ class AwsAuthProxy(AwsTaskComponent):
         service_name, ready = self._run(args, auth, contents, own, groups, [*ways, *listened])
         self._records(args, balancer)
         if args.get("firewall", False):
-            self._firewall(balancer, args.get("firewall_rate", 10_000))
+            self._firewall(balancer, args.get("firewall_rate", alb.FIREWALL_RATE))
         scaling = args.get("scaling")
         if scaling:
             self._scale_server(scaling, balancer)
@@ -265,13 +279,12 @@ class AwsAuthProxy(AwsTaskComponent):
     ) -> list[pulumi.Resource]:
         """Clients to the load balancer, that to nginx, nginx to the server; to the provider where there is one."""
         network, tracking = args["network"], args["tracking"]
-        blocks = _clients(args)
         ways: list[pulumi.Resource] = []
-        for number, block in enumerate(blocks):
+        for who, block in _clients(args).items():
             for port, role in ((HTTPS, "https"), (80, "http")):
                 ways.append(
                     aws.vpc.SecurityGroupIngressRule(
-                        self._child(f"clients-{role}-{number}"),
+                        self._child(f"clients-{role}-{who}"),
                         security_group_id=balancer.id,
                         cidr_ipv4=block,
                         ip_protocol="tcp",
@@ -398,10 +411,20 @@ class AwsAuthProxy(AwsTaskComponent):
         )
         if login != "alb":
             return [redirect, listener]
+        # nginx answers it with a constant, and nothing below it: a path is compared as a whole.
+        health = aws.lb.ListenerRule(
+            self._child("health-rule"),
+            listener_arn=listener.arn,
+            priority=5,
+            conditions=[{"path_pattern": {"values": [proxy.CLIENTS_HEALTH_PATH]}}],
+            actions=[web],
+            tags=self._tags("health-rule"),
+            opts=self._opts(),
+        )
         token = aws.lb.ListenerRule(
             self._child("token-rule"),
             listener_arn=listener.arn,
-            # Before all others: the load balancer would send a program with a token to a login page.
+            # Before those that log in: the load balancer would send a program with a token to a login page.
             priority=10,
             conditions=[
                 {"http_header": {"http_header_name": "Authorization", "values": ["*"]}},
@@ -419,7 +442,7 @@ class AwsAuthProxy(AwsTaskComponent):
             tags=self._tags("api-rule"),
             opts=self._opts(),
         )
-        return [redirect, listener, token, api]
+        return [redirect, listener, health, token, api]
 
     def _certificate(self, args: AwsAuthProxyArgs) -> pulumi.Input[str]:
         """The certificate's ARN, known once it is valid."""
@@ -435,11 +458,11 @@ class AwsAuthProxy(AwsTaskComponent):
             opts=self._opts(),
         )
         records = []
-        for number, host in enumerate(hosts):
+        for host in hosts:
             asked = made.domain_validation_options.apply(functools.partial(_validation, host=host))
             records.append(
                 aws.route53.Record(
-                    self._child(f"validation-{number}"),
+                    self._child(f"validation-{host}"),
                     zone_id=zone or "",
                     name=asked["name"],
                     type=asked["type"],
@@ -460,9 +483,9 @@ class AwsAuthProxy(AwsTaskComponent):
 
     def _records(self, args: AwsAuthProxyArgs, balancer: aws.lb.LoadBalancer) -> None:
         zone = args.get("zone")
-        for number, host in enumerate(args["hosts"] if zone else []):
+        for host in args["hosts"] if zone else []:
             aws.route53.Record(
-                self._child(f"record-{number}"),
+                self._child(f"record-{host}"),
                 zone_id=zone or "",
                 name=host,
                 type="A",
@@ -490,9 +513,11 @@ class AwsAuthProxy(AwsTaskComponent):
         region = network["region"]
         files = self._files("files", contents)
         logs = self._log_group("logs", f"/pulumi-mlflow/{self._deployment}/proxy")
-        start = self._start_role(
-            "start", logs, region, args.get("repositories", []), [files["arn"]]
+        pulled = repositories(
+            args.get("repositories"),
+            [args["image"], args["files_image"], args.get("oidc_image")],
         )
+        start = self._start_role("start", logs, region, pulled, [files["arn"]])
         containers = pulumi.Output.all(
             image=args["image"],
             files_image=args["files_image"],
@@ -704,11 +729,12 @@ def _logged_in(args: AwsAuthProxyArgs, then: dict[str, Any], otherwise: str) -> 
     return [{**action, "order": 1}, {**then, "order": 2}]
 
 
-def _clients(args: AwsAuthProxyArgs) -> list[pulumi.Input[str]]:
+def _clients(args: AwsAuthProxyArgs) -> dict[str, pulumi.Input[str]]:
+    """Blocks of addresses that get in, by their names here."""
     given = args.get("clients")
     if given:
-        return list(given)
-    return [args["network"]["cidr"]] if args.get("internal", False) else [_ANYWHERE]
+        return {block: block for block in given}
+    return {"vpc": args["network"]["cidr"]} if args.get("internal", False) else {"all": _ANYWHERE}
 
 
 def _check(name: str, args: AwsAuthProxyArgs) -> AuthMode:
@@ -794,11 +820,13 @@ def _settings(
         oidc_host="127.0.0.1",
         oidc_port=OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=groups_claim(_provider(args)) if auth.by_provider else GROUPS_CLAIM,
         # The load balancer ends TLS.
         scheme="https",
         hsts=True,
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
         cache=args.get("cache", True),
+        html_sources=args.get("html_sources", []),
         multipart=args.get("multipart", False),
         # oauth2-proxy, of the same task, passes requests on too.
         trusted=(cidr, "127.0.0.1/32"),

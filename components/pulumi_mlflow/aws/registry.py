@@ -30,19 +30,22 @@ class RegistryError(RuntimeError):
     """An image could not be pushed, or is none that tasks can run."""
 
 
-def build_args(kind: str, source: ImageSource, extras: Iterable[str]) -> dict[str, str]:
+def build_args(
+    kind: str, source: ImageSource, extras: Iterable[str], *, preview: bool = False
+) -> dict[str, str]:
     """Build arguments of an image.
 
     Args:
         kind: one of `aws_image.KINDS`.
         source: whether official images can be had.
         extras: further drivers of the server's image.
+        preview: whether nothing will be built, see `recipes.image_name`.
 
     Raises:
         LockError: the lock file of official images is broken.
     """
     base = (
-        recipes.image_name("base", source, {})
+        recipes.image_name("base", source, {}, preview=preview)
         if source is ImageSource.BUILD
         else recipes.official(aws_image.BASES[kind])
     )
@@ -50,9 +53,11 @@ def build_args(kind: str, source: ImageSource, extras: Iterable[str]) -> dict[st
     return {"BASE": base, **({"EXTRAS": drivers} if drivers and kind == "mlflow" else {})}
 
 
-def tag(kind: str, source: ImageSource, arguments: dict[str, str]) -> str:
+def tag(kind: str, source: ImageSource, arguments: dict[str, str], *, preview: bool = False) -> str:
     """Tag of an image: a hash of all that goes into it, so that a tag is never another image."""
-    name = recipes.image_name(kind, source, arguments)
+    name = recipes.image_name(kind, source, arguments, preview=preview)
+    if recipes.is_not_made(name):
+        return recipes.NOT_MADE
     recipe = aws_image.dockerfile(kind, "", official=source is ImageSource.REGISTRY)
     return hashlib.sha256(f"{name}\0{recipe}".encode()).hexdigest()[:_TAG_LENGTH]
 
@@ -167,7 +172,10 @@ class _PushProvider(ResourceProvider):
         )
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        changed = [key for key in ("tag", "repository_url") if olds.get(key) != news[key]]
+        changed = [
+            *(["tag"] if recipes.is_changed(olds.get("tag", ""), news["tag"]) else []),
+            *(["repository_url"] if olds.get("repository_url") != news["repository_url"] else []),
+        ]
         # The old digest runs until a task definition with the new one has taken over.
         return DiffResult(changes=bool(changed), replaces=changed)
 

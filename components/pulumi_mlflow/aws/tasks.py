@@ -110,13 +110,22 @@ class AwsTaskComponent(AwsComponent):
         role: str,
         group: aws.cloudwatch.LogGroup,
         region: str,
-        repositories: Sequence[pulumi.Input[str]],
+        repositories: pulumi.Input[Sequence[str]],
         secrets: Sequence[pulumi.Input[str]],
         keys: Sequence[pulumi.Input[str]] = (),
     ) -> aws.iam.Role:
-        """The role by which ECS starts a task; the task itself does not get it."""
+        """The role by which ECS starts a task; the task itself does not get it.
+
+        Args:
+            role: what it is for.
+            group: where the task logs.
+            region: where it runs.
+            repositories: from `repositories`.
+            secrets: ARNs of what it reads.
+            keys: ARNs of the keys that those are encrypted with.
+        """
         policy = pulumi.Output.all(
-            repositories=pulumi.Output.all(*repositories),
+            repositories=repositories,
             groups=pulumi.Output.all(group.arn),
             secrets=pulumi.Output.all(*secrets),
             keys=pulumi.Output.all(*keys),
@@ -320,6 +329,22 @@ class AwsTaskComponent(AwsComponent):
             },
             self._opts(depends_on=[service]),
         )
+
+
+def repositories(
+    given: Optional[Sequence[pulumi.Input[str]]], images: Sequence[Optional[pulumi.Input[str]]]
+) -> pulumi.Output[list[str]]:
+    """ARNs of the repositories of ECR that a task's images are pulled from; other registries have none.
+
+    Args:
+        given: where the caller knows them: an image that is made anew is known by its name after its push only.
+        images: by their digests.
+    """
+    if given is not None:
+        return pulumi.Output.all(*given).apply(lambda known: sorted(set(known)))
+    return pulumi.Output.all(*(image for image in images if image is not None)).apply(
+        lambda known: sorted({arn for image in known if (arn := aws_image.repository_arn(image))})
+    )
 
 
 def mounts(kind: str) -> dict[str, str]:

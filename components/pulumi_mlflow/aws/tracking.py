@@ -1,6 +1,7 @@
 """The MLflow tracking server as a service on Fargate."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NotRequired, Optional, TypedDict
 
 import pulumi
@@ -21,7 +22,7 @@ from ..core.server_image import BOOT, MAKE_USER, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
 from .events import AwsTask
 from .network import HTTPS, AwsNetworkPlace
-from .tasks import AwsTaskComponent, Files, mounts
+from .tasks import AwsTaskComponent, Files, mounts, repositories
 
 USER = f"{UID}:{UID}"
 
@@ -37,7 +38,7 @@ class AwsTrackingServerArgs(TypedDict):
     image: pulumi.Input[str]
     """The server's image, by its digest: `AwsImage.reference`."""
     repository: NotRequired[Optional[pulumi.Input[str]]]
-    """ARN of the image's repository; none for a public one."""
+    """ARN of the image's repository; read from the image's name unless given."""
     database: DatabaseEndpoint
     """Where runs are kept."""
     migration_database: NotRequired[DatabaseEndpoint]
@@ -168,7 +169,7 @@ class AwsTrackingServer(AwsTaskComponent):
         group = self._log_group("logs", f"/pulumi-mlflow/{self._deployment}/tracking")
         cluster = aws.ecs.Cluster(
             self._child("cluster"),
-            name=self._deployment,
+            name=self._whole(),
             settings=[{"name": "containerInsights", "value": "enhanced"}],
             tags=self._tags("cluster"),
             opts=self._opts(),
@@ -177,7 +178,7 @@ class AwsTrackingServer(AwsTaskComponent):
         ways = self._ways(args, own, store_url)
         task_role = self._task_role(args, group)
         repository = args.get("repository")
-        repositories = [repository] if repository else []
+        pulled = repositories([repository] if repository else None, [args["image"]])
         settings = pulumi.Output.all(
             uri=artifacts["uri"],
             endpoint_url=store_url,
@@ -197,11 +198,11 @@ class AwsTrackingServer(AwsTaskComponent):
             cluster,
             own,
             task_role,
-            repositories,
+            pulled,
             common,
             ways,
         )
-        start = self._start_role("start", group, region, repositories, [files["arn"]])
+        start = self._start_role("start", group, region, pulled, [files["arn"]])
         containers = pulumi.Output.all(
             image=args["image"], files=files["source"], group=group.name, settings=settings
         ).apply(lambda known: self._containers(region, **known))
@@ -231,6 +232,8 @@ class AwsTrackingServer(AwsTaskComponent):
                 "dns_records": [{"type": "A", "ttl": 5}],
                 "routing_policy": "MULTIVALUE",
             },
+            # The provider calls the number deprecated, and drops the block without it; AWS answers 1, whatever it is.
+            # Without the block, tasks that do not answer yet are named too.
             health_check_custom_config={"failure_threshold": 1},
             tags=self._tags("name"),
             opts=self._opts(),
@@ -346,7 +349,7 @@ class AwsTrackingServer(AwsTaskComponent):
         cluster: aws.ecs.Cluster,
         own: aws.ec2.SecurityGroup,
         task_role: aws.iam.Role,
-        repositories: list[pulumi.Input[str]],
+        pulled: pulumi.Input[Sequence[str]],
         common: dict[str, Any],
         ways: list[pulumi.Resource],
     ) -> AwsTask:
@@ -357,7 +360,7 @@ class AwsTrackingServer(AwsTaskComponent):
         if "admin_secret" in direct:
             secrets.append(direct["admin_secret"])
             keys += [direct["admin_key"]] if "admin_key" in direct else []
-        start = self._start_role("migration", group, region, repositories, secrets, keys)
+        start = self._start_role("migration", group, region, pulled, secrets, keys)
         containers = pulumi.Output.all(
             **common,
             files=files["source"],

@@ -3,6 +3,8 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import iam, proxy
+
 IDLE_SECONDS = range(300, 4001)
 """How long a connection may be silent, in seconds: an upload of a large artifact is, while the server sends it on to
 S3. 4000 is the load balancer's own limit."""
@@ -17,6 +19,9 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl
 
 LOGINS = ("alb", "proxy")
 """Who logs browsers in: the load balancer itself, or oauth2-proxy behind it."""
+
+FIREWALL_RATE = 300 * proxy.RATE_LIMIT
+"""Requests of one address within the firewall's five minutes: no fewer than nginx lets pass."""
 
 _MANAGED_RULES = ("AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesKnownBadInputsRuleSet")
 """AWS's own sets that an upload of a model passes: the common one refuses bodies over 8 KB."""
@@ -68,7 +73,8 @@ def cognito_issuer(user_pool: str) -> str:
     parts = user_pool.split(":", 5)
     if len(parts) != 6 or parts[2] != "cognito-idp" or not parts[5].startswith("userpool/"):  # noqa: PLR2004 - an ARN
         raise ValueError(f"user_pool: must be the ARN of a Cognito user pool (got {user_pool!r})")
-    return f"https://cognito-idp.{parts[3]}.amazonaws.com/{parts[5].removeprefix('userpool/')}"
+    region, pool = parts[3], parts[5].removeprefix("userpool/")
+    return f"https://cognito-idp.{region}.{iam.domain(region)}/{pool}"
 
 
 def check_endpoint(url: str) -> str | None:

@@ -67,9 +67,8 @@ class AuthSettings:
         if self.mode == MLFLOW and (self.groups or self.admin_groups):
             raise ValueError("groups: come from an identity provider; use auth 'oidc-mlflow'")
         for group in (*self.groups, *self.admin_groups):
-            if not group.strip() or "," in group:
-                # The proxy sends them as one list, separated by commas.
-                raise ValueError(f"group: must not be empty or hold a comma (got {group!r})")
+            if not group.strip():
+                raise ValueError(f"group: must not be empty (got {group!r})")
 
 
 def files(

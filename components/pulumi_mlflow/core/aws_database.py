@@ -11,6 +11,19 @@ AURORA = {"aurora-postgresql": "postgresql", "aurora-mysql": "mysql"}
 RDS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mariadb"}
 """Engines of MLflow → their names at RDS."""
 
+VERSIONS = {
+    "postgresql": "15",
+    # 8.0 left RDS's standard support on 2026-07-31: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/MySQL.Concepts.VersionMgmt.html
+    "mysql": "8.4",
+    "mariadb": "10.11",
+    "aurora-postgresql": "15",
+    "aurora-mysql": "8.0",
+}
+"""Engine → the version where none is given."""
+
+BACKUP_WINDOW, MAINTENANCE_WINDOW = "02:00-03:00", "sun:03:30-sun:04:30"
+"""When RDS makes its own backups, and when it may change and restart a database; in UTC. AWS Backup's come later."""
+
 COLLATIONS = {"mysql": "utf8mb4_0900_as_cs", "mariadb": "utf8mb4_nopad_bin"}
 """Of new databases: `Loss` is not `loss`, and a space at the end counts, as in PostgreSQL; see docker/database.py."""
 
@@ -44,12 +57,14 @@ class Parameter:
     Attributes:
         name: RDS's name.
         value: RDS's text, in RDS's unit.
-        reboot: whether it counts only after the next restart, which RDS leaves to the maintenance window or to us.
+        immediate: whether a change counts at once, not after the next restart. Only where no family's default can be
+            the same value: of those RDS says `pending-reboot` whatever it was told, which would differ at every `up`.
+            A new database has all values from its first start on.
     """
 
     name: str
     value: str
-    reboot: bool = False
+    immediate: bool = False
 
 
 def memory_mb(instance_class: str) -> int:
@@ -114,6 +129,30 @@ def check_name(name: str) -> str | None:
     return f"is reserved by RDS (got {name!r})" if name in _RESERVED else None
 
 
+def check_replica(engine: str) -> str | None:
+    """Why an engine has no read replica, or None.
+
+    https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html#rds-secrets-manager-limitations
+    """
+    if engine in AURORA:
+        return None
+    return (
+        "is for Aurora only: RDS makes no read replica of an instance whose administrator's password it keeps in "
+        "Secrets Manager (got true)"
+    )
+
+
+def check_major_upgrade(*, allowed: bool, immediately: bool) -> str | None:
+    """Why another major version cannot be let in, or None.
+
+    It brings a parameter group of its own, and AWS deletes the old one only when the database has taken the new: in the
+    maintenance window days later, `up` would have failed by then.
+    """
+    if not allowed or immediately:
+        return None
+    return "needs apply_immediately, or the old parameter group could not be deleted (got true)"
+
+
 def has_insights(engine: str, instance_class: str) -> bool:
     """Whether RDS has Performance Insights for such an instance.
 
@@ -135,7 +174,7 @@ def family(engine: str, version: str) -> str:
 
     Args:
         engine: `postgresql`, `mysql`, `mariadb`, `aurora-postgresql` or `aurora-mysql`.
-        version: such as `15`, `15.12`, `8.0`, `8.0.40`, `10.11`.
+        version: such as `15`, `15.12`, `8.4`, `8.0.40`, `10.11`.
 
     Raises:
         ValueError: there is no such engine, or the version is none.
@@ -149,7 +188,7 @@ def family(engine: str, version: str) -> str:
     found = version.split(".")[:parts]
     if not numbers or len(found) < parts:
         raise ValueError(
-            f"version: must be such as {'15' if parts == 1 else '8.0'} (got {version!r})"
+            f"version: must be such as {'15' if parts == 1 else '8.4'} (got {version!r})"
         )
     return name + ".".join(found)
 
@@ -167,8 +206,11 @@ def parameters(engine: str, instance_class: str, max_connections: int) -> list[P
     """
     speaks = AURORA.get(engine, engine)
     memory = memory_mb(instance_class)
-    make = _postgresql if speaks == "postgresql" else _mysql
-    found = make(memory, max_connections)
+    found = (
+        _postgresql(memory, max_connections)
+        if speaks == "postgresql"
+        else _mysql(memory, max_connections, aurora=engine in AURORA)
+    )
     if speaks in COLLATIONS:
         isolation = "tx_isolation" if speaks == "mariadb" else "transaction_isolation"
         found += [
@@ -184,10 +226,10 @@ def _postgresql(memory: int, max_connections: int) -> list[Parameter]:
         # Plain text is refused.
         Parameter("rds.force_ssl", "1"),
         Parameter("password_encryption", "scram-sha-256"),
-        Parameter("max_connections", tuned["max_connections"], reboot=True),
-        # RDS counts both in kB.
-        Parameter("work_mem", str(_kb(tuned["work_mem"]))),
-        Parameter("maintenance_work_mem", str(_kb(tuned["maintenance_work_mem"]))),
+        Parameter("max_connections", tuned["max_connections"]),
+        # RDS counts both in kB. They follow class and connections, and no family's default is such a number.
+        Parameter("work_mem", str(_kb(tuned["work_mem"])), immediate=True),
+        Parameter("maintenance_work_mem", str(_kb(tuned["maintenance_work_mem"])), immediate=True),
         # In ms.
         Parameter("idle_in_transaction_session_timeout", "600000"),
         # Slow statements into the log, without their values: those are people's parameters and tags.
@@ -201,13 +243,14 @@ def _kb(text: str) -> int:
     return int(number) * (1024 if unit == "MB" else 1)
 
 
-def _mysql(memory: int, max_connections: int) -> list[Parameter]:
+def _mysql(memory: int, max_connections: int, *, aurora: bool) -> list[Parameter]:
     tuned = budgets.mysql_parameters(memory, max_connections)
     packet = int(tuned["max_allowed_packet"].removesuffix("M")) * _MIB
     return [
-        # Plain text is refused. MariaDB knows it from 10.5 on.
-        Parameter("require_secure_transport", "1"),
-        Parameter("max_connections", tuned["max_connections"]),
+        # Plain text is refused. MariaDB knows it from 10.5 on; Aurora takes words only.
+        # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraMySQL.Security.html
+        Parameter("require_secure_transport", "ON" if aurora else "1"),
+        Parameter("max_connections", tuned["max_connections"], immediate=True),
         Parameter("character_set_server", tuned["character-set-server"]),
         Parameter("innodb_flush_log_at_trx_commit", tuned["innodb_flush_log_at_trx_commit"]),
         Parameter("local_infile", tuned["local_infile"]),

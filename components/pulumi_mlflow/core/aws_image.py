@@ -3,11 +3,15 @@
 import json
 import re
 
+from . import iam
 from .files import FILES_PATH
 from .server_image import SCRATCH
 
 KINDS = ("mlflow", "nginx", "oauth2-proxy")
 """Images that tasks run: folders below `images/`."""
+
+REPOSITORY = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+"""A part of a repository's name, as ECR takes it: no capitals."""
 
 BASES = {"mlflow": "python", "nginx": "nginx", "oauth2-proxy": "debian"}
 """Kind → official image that it begins with, unless all is built from packages."""
@@ -69,6 +73,25 @@ def check_reference(image: str) -> str | None:
     if re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", image):
         return None
     return f"must end in a digest, such as registry.example.com/mlflow@sha256:<64 hexadecimals> (got {image!r})"
+
+
+_PRIVATE = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z.]+/(?P<name>[^:@]+)(?:[:@].*)?"
+)
+"""https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html; `-fips` and `on.aws` name the same."""
+
+
+def repository_arn(image: str) -> str:
+    """ARN of the repository of ECR that an image is in: whoever runs it must be allowed to pull. Empty for others.
+
+    Args:
+        image: by tag or digest.
+    """
+    found = _PRIVATE.fullmatch(image)
+    if not found:
+        return ""
+    account, region, name = found["account"], found["region"], found["name"]
+    return f"arn:{iam.partition(region)}:ecr:{region}:{account}:repository/{name}"
 
 
 def lifecycle_policy() -> str:

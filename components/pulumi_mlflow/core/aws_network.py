@@ -1,7 +1,10 @@
-"""Addresses of a VPC's subnets."""
+"""A VPC: addresses of its subnets, names of the services that it reaches by endpoints, its zones."""
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from . import iam
 
 _LARGEST, _SMALLEST = 16, 24
 """Prefix lengths of a VPC: AWS takes 16 to 28; of 24 a public subnet has 16 addresses, of which AWS keeps 5, and a load
@@ -9,6 +12,26 @@ balancer wants 8 free ones."""
 
 ZONES = range(2, 4)
 """How many availability zones: RDS and load balancers want two, and a fourth adds cost and no safety."""
+
+ZONE_FILTERS = {"opt-in-status": ["opt-in-not-required"], "zone-type": ["availability-zone"]}
+"""Which zones AWS is asked for: neither local ones nor those of a carrier. Not by their state: subnets stay in a zone
+that fails."""
+
+POOR_ZONES = (
+    *("apne1-az3", "cac1-az3", "cnn1-az3", "cnn1-az4", "usw1-az2"),  # Fargate
+    *("use1-az3",),  # EKS, and the newer classes of RDS
+)
+"""Ids of zones that not all of our services are in; their names differ from account to account.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AWS_Fargate-Regions.html
+https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html"""
+
+
+_OWN_NAMES = {
+    "aws-cn": ("cn.com.amazonaws", ("ec2", "ecr.api", "ecr.dkr", "eks", "sts")),
+    "aws-eusc": ("eu.amazonaws", ("ecr.api", "ecr.dkr")),
+}
+"""Partition → how the names of some services' endpoints begin there, and which services these are; all others begin as
+everywhere. As `aws ec2 describe-vpc-endpoint-services` says, and as AWS's CDK has it (aws-ec2, vpc-endpoint.ts)."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +45,35 @@ class Subnets:
 
     private: tuple[str, ...]
     public: tuple[str, ...]
+
+
+def zones(found: Sequence[str], region: str) -> list[str]:
+    """The zones that a VPC is made in unless others are given: the first two by name, and so the same at every `up`.
+
+    Args:
+        found: names of those that AWS has for this account.
+        region: that they are in.
+
+    Raises:
+        ValueError: there are not two.
+    """
+    if len(found) < ZONES.start:
+        raise ValueError(
+            f"zones: needs {ZONES.start} of {region}, and AWS has {', '.join(found) or 'none'} for this account; give "
+            "other zones, or take another region"
+        )
+    return sorted(found)[: ZONES.start]
+
+
+def endpoint_service(service: str, region: str) -> str:
+    """Name of a service of AWS for an endpoint in a VPC.
+
+    Args:
+        service: such as `ecr.api`.
+        region: that the VPC is in.
+    """
+    begin, services = _OWN_NAMES.get(iam.partition(region), ("", ()))
+    return f"{begin if service in services else 'com.amazonaws'}.{region}.{service}"
 
 
 def subnets(cidr: str, zones: int) -> Subnets:

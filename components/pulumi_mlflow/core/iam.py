@@ -18,15 +18,15 @@ BUCKET_DATA_ACTIONS = (
     "s3:AbortMultipartUpload",
     "s3:DeleteObject*",
     "s3:GetObject*",
-    "s3:ListBucket",
     "s3:ListBucketMultipartUploads",
-    "s3:ListBucketVersions",
     "s3:ListMultipartUploadParts",
     "s3:PutObject*",
     "s3:RestoreObject",
 )
 """What touches objects. A bucket's own settings are not among them: a policy that refused those from outside of the
-VPC would lock out whoever has to change it."""
+VPC would lock out whoever has to change it. Nor are lists of names: by ListBucket, which HeadBucket is, the provider
+sees whether the bucket is there, and takes a refusal for a no; by ListBucketVersions a purge sees whether it is empty.
+"""
 
 
 def document(statements: Sequence[Statement]) -> str:
@@ -91,14 +91,38 @@ def _statement(
     }
 
 
+_PARTITIONS = {
+    "cn-": ("aws-cn", "amazonaws.com.cn"),
+    "eusc-": ("aws-eusc", "amazonaws.eu"),
+    "us-gov-": ("aws-us-gov", "amazonaws.com"),
+}
+"""How the names of regions begin → partition, and the domain of its services: those that are not AWS's usual ones."""
+
+
 def partition(region: str) -> str:
-    """First part of the ARNs of a region: `aws`, or that of China or of the US government.
+    """First part of the ARNs of a region: `aws`, or that of China, Europe's sovereign cloud or the US government.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
     """
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return _partition(region)[0]
+
+
+def domain(region: str) -> str:
+    """The domain that services of a region are in, such as `amazonaws.com`."""
+    return _partition(region)[1]
+
+
+def _partition(region: str) -> tuple[str, str]:
+    others = (found for begin, found in _PARTITIONS.items() if region.startswith(begin))
+    return next(others, ("aws", "amazonaws.com"))
+
+
+def via(service: str, region: str) -> dict[str, Any]:
+    """Condition that a key is used through a service alone.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+    """
+    return {"StringEquals": {"kms:ViaService": f"{service}.{region}.{domain(region)}"}}
 
 
 def account_of(arn: str) -> str:
@@ -345,7 +369,7 @@ def artifact_access(
                 # Decrypt for reading, and for the parts of an upload; a data key for writing.
                 ["kms:Decrypt", "kms:GenerateDataKey"],
                 [kms_key],
-                {"StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"}},
+                via("s3", region),
             )
         )
     return statements
@@ -399,7 +423,7 @@ def task_start(
                 "SecretKeys",
                 ["kms:Decrypt"],
                 kms_keys,
-                {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}},
+                via("secretsmanager", region),
             )
         )
     return statements
@@ -439,13 +463,13 @@ def replication(
                 "Decrypt",
                 ["kms:Decrypt"],
                 [kms_key],
-                {"StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"}},
+                via("s3", region),
             ),
             allow(
                 "Encrypt",
                 ["kms:Encrypt"],
                 [replica_key],
-                {"StringEquals": {"kms:ViaService": f"s3.{replica_region}.amazonaws.com"}},
+                via("s3", replica_region),
             ),
         ]
     )
@@ -534,7 +558,7 @@ def read_secrets(secrets: Sequence[str], region: str, kms_keys: Sequence[str] = 
                 "SecretKeys",
                 ["kms:Decrypt"],
                 kms_keys,
-                {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}},
+                via("secretsmanager", region),
             )
         )
     return document(statements)

@@ -8,6 +8,9 @@ DOCKER_NAME_LIMIT = 63
 
 _HASH_LENGTH = 8
 
+MANAGED = "pulumi-mlflow/managed-by"
+"""Label of everything that we create, and of nothing else."""
+
 
 def physical_name(deployment: str, *parts: str, limit: int = DOCKER_NAME_LIMIT) -> str:
     """A name that carries its deployment, is valid as a DNS label, and stays within a limit.
@@ -36,6 +39,29 @@ def physical_name(deployment: str, *parts: str, limit: int = DOCKER_NAME_LIMIT) 
     return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
 
 
+def accepted_name(deployment: str, pattern: str) -> str:
+    """A deployment's own name where a service takes it, else one that every service takes.
+
+    Args:
+        deployment: project and stack, such as `mlflow-dev`; Pulumi has capitals, `_` and `.` in both.
+        pattern: regular expression of what the service takes.
+    """
+    return deployment if re.fullmatch(pattern, deployment) else physical_name(deployment)
+
+
+def next_suffix(before: str, version: str) -> str:
+    """What ends the name of a thing's next version. It depends on all that came before, so none comes back.
+
+    Args:
+        before: suffix of the last version.
+        version: hexadecimal digits that tell the next version from others.
+
+    Returns:
+        As many hexadecimal digits as `version` has.
+    """
+    return hashlib.sha256(f"{before}\0{version}".encode()).hexdigest()[: len(version)]
+
+
 def labels(deployment: str, role: str) -> dict[str, str]:
     """Labels (Docker, Kubernetes) or tags (AWS) of everything that we create.
 
@@ -46,5 +72,5 @@ def labels(deployment: str, role: str) -> dict[str, str]:
     return {
         "pulumi-mlflow/deployment": deployment,
         "pulumi-mlflow/role": role,
-        "pulumi-mlflow/managed-by": "pulumi",
+        MANAGED: "pulumi",
     }

@@ -56,6 +56,8 @@ class OidcSettings:
         ca_path: file with the authority of the provider's certificate; empty for the usual ones.
         upstream: URL that it passes requests with a token on to, where something before it logs browsers in; empty
             where nginx asks it.
+        claims: whether nginx is to learn what the provider says of a user: all claims of the token, not only a name.
+            The session then holds the provider's tokens, in as many cookies as they need.
     """
 
     listen_port: int
@@ -72,6 +74,7 @@ class OidcSettings:
     email_domains: Sequence[str] = ()
     ca_path: str = ""
     upstream: str = ""
+    claims: bool = False
 
 
 UPSTREAM_SECONDS = 3600
@@ -120,8 +123,11 @@ def render_config(settings: OidcSettings) -> str:
         "cookie_expire": f"{SESSION_HOURS}h",
         "cookie_csrf_per_request": True,
         "cookie_csrf_expire": f"{_LOGIN_MINUTES}m",
-        # Name and groups without the provider's tokens: those alone can outgrow what a cookie may hold.
-        "session_cookie_minimal": True,
+        # Its own header with groups is one text, joined by commas, in which a group `a,b` is the groups `a` and `b`. So
+        # who heeds groups gets the token itself, which oauth2-proxy has verified. Else a session is name and groups
+        # alone: tokens can outgrow what one cookie may hold.
+        "set_authorization_header": settings.claims,
+        "session_cookie_minimal": not settings.claims,
         "request_logging": False,
         "silence_ping_logging": True,
         "standard_logging_format": _LOG_FORMAT,

@@ -1,11 +1,18 @@
 """The configuration of PgBouncer, https://www.pgbouncer.org/config.html."""
 
+import re
 from dataclasses import dataclass
 
 from . import uris
 
 PORT = 6432
 """PgBouncer's usual one."""
+
+ALIAS = "mlflow"
+"""What PgBouncer calls the database; its own name may have characters that PgBouncer takes for others'."""
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -15,12 +22,13 @@ class PoolerSettings:
     Attributes:
         host: name or address of PostgreSQL.
         port: its TCP port.
-        database: name of the database; the only one that is served.
+        database: name of the database; the only one that is served, as `ALIAS`.
         auth_file: path of what `render_userlist` made.
         pool_size: connections to PostgreSQL.
         max_clients: connections of servers.
         tls_mode: libpq's `disable`, `require`, `verify-ca` or `verify-full`, towards PostgreSQL.
         ca_path: file with the PEM of the authority that signed its certificate; needed to verify.
+        search_path: schemas that each connection looks into; the server's default where empty.
     """
 
     host: str
@@ -31,21 +39,28 @@ class PoolerSettings:
     max_clients: int
     tls_mode: str = "disable"
     ca_path: str = ""
+    search_path: str = ""
 
 
 def render_pgbouncer(settings: PoolerSettings) -> str:
     """`pgbouncer.ini`.
 
     Raises:
-        ValueError: the host is none, or verifying lacks the authority's certificate.
+        ValueError: the host or search path is none, or verifying lacks the authority's certificate.
     """
     uris.check_tls(settings.tls_mode, settings.ca_path)
     # The user's password comes from auth_file, for clients and towards PostgreSQL.
     target = {
         "host": uris.check_host(settings.host),
         "port": str(settings.port),
-        "dbname": settings.database,
+        "dbname": settings.database
+        if _PLAIN.fullmatch(settings.database)
+        else _literal(settings.database),
     }
+    if settings.search_path:
+        # No client may send it: PgBouncer takes no `options`. In transaction mode nothing resets it.
+        path = _literal(uris.check_search_path(settings.search_path))
+        target["connect_query"] = _literal(f"SELECT set_config('search_path', {path}, false)")
     options = {
         "listen_addr": "*",
         "listen_port": str(PORT),
@@ -70,12 +85,17 @@ def render_pgbouncer(settings: PoolerSettings) -> str:
     return "\n".join(
         (
             "[databases]",
-            f"{settings.database} = {' '.join(f'{key}={value}' for key, value in target.items())}",
+            f"{ALIAS} = {' '.join(f'{key}={value}' for key, value in target.items())}",
             "[pgbouncer]",
             *(f"{key} = {value}" for key, value in options.items()),
             "",
         )
     )
+
+
+def _literal(text: str) -> str:
+    """Between single quotes, in SQL and in pgbouncer.ini alike."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def render_userlist(username: str, password: str) -> str:

@@ -12,11 +12,19 @@ from typing import Any
 import bcrypt
 import jinja2
 
+from . import closing, outgoing
+
 NONE, BASIC, OIDC, MLFLOW, OIDC_MLFLOW = MODES = ("none", "basic", "oidc", "mlflow", "oidc-mlflow")
 """Ways to log in: the values of `contracts.AuthMode`, which is Pulumi's."""
 
 HEALTH_PATH = "/-/health"
 """Answers 200 while nginx lives, without login and without asking the server."""
+
+CLIENTS_HEALTH_PATH = "/health"
+"""The same where MLflow's clients and load balancers ask, with the body that MLflow itself answers."""
+
+PID_PATH = "/tmp/nginx.pid"  # noqa: S108 - in its container
+"""File with nginx's process id."""
 
 LOGOUT_PATH = "/-/logout"
 """Ends the session of a browser, in the OIDC modes."""
@@ -26,8 +34,24 @@ OIDC_MODES = (OIDC, OIDC_MLFLOW)
 
 USER_HEADER = "X-Mlflow-User"
 GROUPS_HEADER = "X-Mlflow-Groups"
+CLAIMS_HEADER = "X-Mlflow-Claims"
+GROUPS_CLAIM_HEADER = "X-Mlflow-Groups-Claim"
 SECRET_HEADER = "X-Mlflow-Proxy-Secret"  # noqa: S105 - a name
-"""Identity headers for the server in mode `oidc-mlflow`; it believes them only together with the secret."""
+"""Identity headers for the server in mode `oidc-mlflow`; it believes them only together with the secret.
+
+The claims are the middle part of the token that oauth2-proxy has verified, base64 of JSON: what a group is called is
+kept, whatever characters are in it, and without the signature nobody can log in with it. The claim with the groups is
+named in base64 too. The header with groups is oauth2-proxy's, joined by commas: it says only whether there are any."""
+
+RATE_LIMIT = 10_000
+"""Requests a second that one address may make with a login, with as many again at once. A limit is there for what has
+run wild, not for work: MLflow itself answers some 200 writes a second on two cores, the fastest server that was tried
+in its place 7,700, and a node that trains with many processes, or an office behind one address, asks as often as it is
+answered."""
+
+ANONYMOUS_RATE_LIMIT = 100
+"""The same without a login, where there is one and clients' addresses are known: whoever sends none is guessing what is
+there, or is a browser on its way to the login."""
 
 BODY_LIMIT_MB = 64
 """Largest body of a request that is no artifact, in MiB. MLflow's client sends at most 1 MB in a log-batch; traces and
@@ -58,6 +82,8 @@ _IDENTITY_HEADERS = (
     "X-Forwarded-User",
     USER_HEADER,
     GROUPS_HEADER,
+    CLAIMS_HEADER,
+    GROUPS_CLAIM_HEADER,
     SECRET_HEADER,
     # Of AWS's load balancer, the user's own token among them.
     "X-Amzn-Oidc-Accesstoken",
@@ -86,6 +112,13 @@ _UI_POLICY = (
 
 _DATA_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 """For artifacts that somebody opens as a page of their own: they are other people's files."""
+
+_HTML_POLICY = (
+    # Never allow-same-origin: such a page could do what its reader may.
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' {sources}; "
+    "style-src 'unsafe-inline' {sources}; font-src data: {sources}; img-src 'self' data: blob: {sources}"
+)
+"""The same where `html_sources` are given: charts of Altair, Bokeh and others load their library from them."""
 
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
@@ -123,6 +156,17 @@ _NGINX = """\
 {% endif %}
             proxy_pass {{ to }};
 {%- endmacro %}
+{#- What is refused, but only to who has passed the login: `return` here would come before it. #}
+{%- macro after_login(answer) %}
+
+{% if auth == "mlflow" %}
+            if ($http_authorization !~* "^Basic ") {
+                return 401;
+            }
+            auth_request /-/mlflow;
+{% endif %}
+            try_files /-/none {{ answer }};
+{%- endmacro %}
 {#- How a request reaches oauth2-proxy: with these headers and no other, without a body. #}
 {%- macro login_service(uri, redirect="/") %}
 
@@ -131,6 +175,10 @@ _NGINX = """\
             client_max_body_size 0;
             proxy_pass $oidc{{ uri }};
             proxy_read_timeout 30s;
+            # For a session's cookies, or a token with all groups of somebody who is in hundreds.
+            proxy_buffer_size 64k;
+            proxy_buffers 4 64k;
+            proxy_busy_buffers_size 128k;
             proxy_pass_request_body off;
             proxy_pass_request_headers off;
             proxy_set_header Host $http_host;
@@ -145,7 +193,7 @@ _NGINX = """\
             proxy_set_header X-Real-IP $remote_addr;
 {%- endmacro %}
 daemon off;
-pid /tmp/nginx.pid;
+pid {{ pid_path }};
 error_log stderr warn;
 # A fixed number: `auto` counts the machine's cores, not the container's share of them.
 worker_processes 2;
@@ -212,6 +260,13 @@ http {
 {% if rate_limit %}
     # By address: a name is known only after the login, and whoever guesses passwords may send any.
     limit_req_zone $binary_remote_addr zone=clients:10m rate={{ rate_limit }}r/s;
+{% if anonymous_limit %}
+    map "$http_authorization$http_cookie" $anonymous {
+        default "";
+        "" $binary_remote_addr;
+    }
+    limit_req_zone $anonymous zone=anonymous:10m rate={{ anonymous_limit }}r/s;
+{% endif %}
     limit_req_status 429;
 
 {% endif %}
@@ -228,6 +283,9 @@ http {
     }
     map $uri $policy {
         default "{{ ui_policy }}";
+{% if html_policy %}
+        "~^/(get-artifact|model-versions/get-artifact|{{ artifact_paths }})" "{{ html_policy }}";
+{% endif %}
         "~^/((ajax-)?api/|get-artifact|model-versions/get-artifact)" "{{ data_policy }}";
     }
 {% if cache %}
@@ -259,12 +317,24 @@ http {
         default "";
         "~^GET .*text/html" yes;
     }
+{% if auth == "oidc-mlflow" %}
+    # What the verified token says, without its signature.
+    map $auth_token $claims {
+        default "";
+        "~^Bearer [\\w-]+\\.(?<token_claims>[\\w-]+)\\.[\\w-]+$" $token_claims;
+    }
+{% endif %}
     # Where a login returns to: never what browsers take for another host.
     map $request_uri $returns_to {
         default /;
         "~^/[^/\\\\\\\\]" $request_uri;
     }
 {% endif %}
+
+    map "$request_method $request_uri" $writes {
+        default yes;
+        "~{{ reads }}" "";
+    }
 
     # With the variable in proxy_pass: a server that comes back with another address is found within seconds.
     resolver {{ resolver }} valid=5s;
@@ -309,8 +379,18 @@ http {
         if ($cross_site) {
             return 403 {{ error("PERMISSION_DENIED", "Another site made your browser ask for this.") }};
         }
+        set $closed "";
+        if (-f {{ closed_path }}) {
+            set $closed $writes;
+        }
+        if ($closed) {
+            return 503 {{ error("TEMPORARILY_UNAVAILABLE", closed) }};
+        }
 {% if rate_limit %}
         limit_req zone=clients burst={{ rate_limit }} nodelay;
+{% if anonymous_limit %}
+        limit_req zone=anonymous burst={{ anonymous_limit }} nodelay;
+{% endif %}
 {% endif %}
 
         # All below is for every location: one that is added later is behind the login too, and streams too.
@@ -323,7 +403,10 @@ http {
 {% if oidc %}
         auth_request /-/oidc;
         auth_request_set $auth_user $upstream_http_x_auth_request_email;
+{% if auth == "oidc-mlflow" %}
         auth_request_set $auth_groups $upstream_http_x_auth_request_groups;
+        auth_request_set $auth_token $upstream_http_authorization;
+{% endif %}
         error_page 401 = @login;
         set $oidc "http://{{ oidc }}";
 {% endif %}
@@ -335,7 +418,7 @@ http {
         proxy_http_version 1.1;
         proxy_request_buffering off;
         proxy_buffering off;
-        # For the headers of an answer; a session's cookie has up to 4 KB.
+        # For the headers of an answer.
         proxy_buffer_size 16k;
         proxy_buffers 8 16k;
         proxy_max_temp_file_size 0;
@@ -370,6 +453,17 @@ http {
             access_log off;
             default_type text/plain;
             return 200 "ok\\n";
+        }
+
+        # A constant: the server is not asked, so that nothing of it can be learned here.
+        location = {{ clients_health_path }} {
+            auth_basic off;
+{% if oidc %}
+            auth_request off;
+{% endif %}
+            access_log off;
+            default_type text/html;
+            return 200 "OK";
         }
 
         # Artifacts: of any size, streamed both ways, never spooled or changed here.
@@ -425,6 +519,26 @@ http {
         }
 
 {% endif %}
+{% if not multipart %}
+        # With artifact mode `direct` the server would sign a URL for the download button of its pages. That names the
+        # store as the server knows it, which browsers need not reach. At 400 the page takes the file from the server.
+        location ~ ^/(ajax-)?api/2\\.0/mlflow/artifacts/presigned-download-url$ { {{- after_login("@unsigned") }}
+        }
+        location @unsigned {
+            internal;
+            return 400 {{ error("INVALID_PARAMETER_VALUE", "The server itself sends files: it signs no URL.") }};
+        }
+
+{% endif %}
+{% for prefix, why in refused.items() %}
+        location ^~ {{ prefix }} { {{- after_login("@refused_" ~ loop.index) }}
+        }
+        location @refused_{{ loop.index }} {
+            internal;
+            return 403 {{ error("PERMISSION_DENIED", why) }};
+        }
+
+{% endfor %}
 {% if jobs %}
         # What starts and ends jobs, which one server alone runs.
         location ~ {{ job_paths }} { {{- server(to="$jobs") }}
@@ -471,7 +585,8 @@ http {
         }
         location @too_many {
             internal;
-            return 429 {{ error("REQUEST_LIMIT_EXCEEDED", "Your address may ask " ~ rate_limit ~ " times a second.") }};
+            return 429 {{ error("REQUEST_LIMIT_EXCEEDED", "Your address may ask " ~ rate_limit ~ " times a second" ~
+                (", and without a login " ~ anonymous_limit if anonymous_limit else "") ~ ".") }};
         }
         location @unavailable {
             internal;
@@ -480,6 +595,12 @@ http {
     }
 }
 """
+
+_ARTIFACT_PATHS = (
+    r"(ajax-)?api/2\.0/mlflow(-artifacts/artifacts/|/logged-models/[^/]+/artifacts/files$)"
+    r"|ajax-api/[23]\.0/mlflow/get-trace-artifact$"
+)
+"""Routes of MLflow's API whose answers are artifacts."""
 
 _HASHED = r"/static-files/static/(css|js|media)/[\w.-]+\.[0-9a-f]{8,}\.[\w.]+$"
 """Files of the UI whose names hold a hash of them."""
@@ -513,12 +634,17 @@ class ProxySettings:
         oidc_host: name or address of oauth2-proxy; in the OIDC modes.
         oidc_port: its TCP port.
         proxy_secret: what makes the server believe the identity headers; with `oidc-mlflow`.
+        groups_claim: claim with a user's groups; with `oidc-mlflow`.
         certificate_path: PEM file with the certificate and its chain; empty for plain HTTP.
         key_path: PEM file with its key.
         scheme: by which browsers come, where another proxy before this one ends TLS; that of the request if empty.
         hsts: whether browsers are told to use TLS with this host from now on.
-        rate_limit: requests a second that a client may make, with as many again at once; 0 for no limit.
+        rate_limit: requests a second that an address may make, with as many again at once; 0 for no limit. Without a
+            login it is `ANONYMOUS_RATE_LIMIT` at most.
+        shared_address: whether all clients have one address, that of something before nginx that says not whose it is.
         cache: whether the UI's static files are kept.
+        html_sources: https origins that artifacts, opened as pages of their own, may load scripts, styles, fonts and
+            pictures from.
         multipart: whether clients reach the store, so that MLflow's offer of presigned transfers stands.
         trusted: networks of what is before nginx, which says in X-Forwarded-For who the client is; none unless given.
         logged_in: whether that has logged clients in, with `none`: their logins are not passed on to the server.
@@ -535,12 +661,15 @@ class ProxySettings:
     oidc_host: str = ""
     oidc_port: int = 0
     proxy_secret: str = field(default="", repr=False)
+    groups_claim: str = "groups"
     certificate_path: str = ""
     key_path: str = ""
     scheme: str = ""
     hsts: bool = False
-    rate_limit: int = 0
+    rate_limit: int = RATE_LIMIT
+    shared_address: bool = False
     cache: bool = False
+    html_sources: Sequence[str] = ()
     multipart: bool = False
     trusted: Sequence[str] = ()
     logged_in: bool = False
@@ -579,6 +708,10 @@ def render_nginx(settings: ProxySettings) -> str:
         upstream=f"{_authority(settings.upstream_host)}:{settings.upstream_port}",
         jobs=f"{_authority(settings.jobs_host)}:{settings.jobs_port}" if settings.jobs_host else "",
         job_paths=_JOB_PATHS,
+        reads=closing.READS,
+        closed_path=closing.CLOSED_PATH,
+        pid_path=PID_PATH,
+        closed=closing.WAITING,
         resolver=_authority(settings.resolver),
         headers=_headers(settings),
         tls=bool(settings.certificate_path),
@@ -587,6 +720,7 @@ def render_nginx(settings: ProxySettings) -> str:
         key_path=_optional("key_path", settings.key_path),
         ciphers=_CIPHERS,
         rate_limit=settings.rate_limit,
+        anonymous_limit=_anonymous_limit(settings),
         cache=settings.cache,
         cache_mb=CACHE_MB,
         multipart=settings.multipart,
@@ -594,10 +728,41 @@ def render_nginx(settings: ProxySettings) -> str:
         hashed=_HASHED,
         ui_policy=_UI_POLICY,
         data_policy=_DATA_POLICY,
+        html_policy=_html_policy(settings.html_sources),
+        artifact_paths=_ARTIFACT_PATHS,
         permissions=_PERMISSIONS,
         health_path=HEALTH_PATH,
+        clients_health_path=CLIENTS_HEALTH_PATH,
+        refused=outgoing.REFUSED_PATHS,
         logout_path=LOGOUT_PATH,
     )
+
+
+def check_html_source(source: str) -> str | None:
+    """Why artifacts cannot load from a source, or None.
+
+    Args:
+        source: an origin, such as `https://cdn.jsdelivr.net`.
+    """
+    if re.fullmatch(
+        r"https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9](:[1-9]\d{0,4})?", source
+    ):
+        return None
+    return f"must be https:// and a host's full name, such as https://cdn.jsdelivr.net (got {source!r})"
+
+
+def _html_policy(sources: Sequence[str]) -> str:
+    for source in sources:
+        if reason := check_html_source(source):
+            raise ValueError(f"html_sources: {reason}")
+    return _HTML_POLICY.format(sources=" ".join(sources)) if sources else ""
+
+
+def _anonymous_limit(settings: ProxySettings) -> int:
+    """Requests a second without a login; 0 for no limit of their own."""
+    if settings.auth == NONE or settings.shared_address:
+        return 0
+    return min(settings.rate_limit, ANONYMOUS_RATE_LIMIT)
 
 
 def _login(settings: ProxySettings) -> dict[str, Any]:
@@ -633,6 +798,11 @@ def _headers(settings: ProxySettings) -> dict[str, str]:
         headers |= {
             USER_HEADER: "$auth_user",
             GROUPS_HEADER: "$auth_groups",
+            CLAIMS_HEADER: "$claims",
+            # In base64: nginx would take a part of it for a variable.
+            GROUPS_CLAIM_HEADER: base64.urlsafe_b64encode(settings.groups_claim.encode())
+            .decode()
+            .rstrip("="),
             SECRET_HEADER: _secret(settings.proxy_secret),
         }
     return headers

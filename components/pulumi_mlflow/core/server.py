@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import outgoing
+
 HEALTH_PATH = "/health"
 """Answers 200 while the process lives. Touches no database, needs no login, takes any Host."""
 
@@ -22,9 +24,6 @@ READY_PATH = "/api/2.0/mlflow/experiments/search?max_results=1"
 Not `/api/3.0/mlflow/server-info`: in 3.17.2 it reports settings without a query. Goes through Flask's threads, so
 that it also fails while they are all taken; checks the Host header.
 """
-
-WEBHOOK_SCHEMES = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES"
-"""Variable that says which URLs MLflow's webhooks may have."""
 
 _POOL_RECYCLE_SECONDS = 1800
 """Oldest connection that is used again. MLflow pings each one before use, which finds closed ones; this also leaves a
@@ -57,6 +56,7 @@ class ServerSettings:
             and the server only shows artifacts in its pages.
         own_users: whether MLflow itself asks who is there, see `auth.files`.
         jobs: whether it runs jobs (evaluations, scorers on a schedule); at most one server of a database may.
+        app: MLflow's name of the app that is run; its own unless given.
     """
 
     host: str
@@ -74,6 +74,7 @@ class ServerSettings:
     artifact_mode: str = "proxied"
     own_users: bool = False
     jobs: bool = False
+    app: str = ""
 
 
 def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
@@ -96,8 +97,8 @@ def server_argv(settings: ServerSettings, mlflow: str = "mlflow") -> list[str]:
     ]
     if settings.prometheus_dir:
         argv += ["--expose-prometheus", settings.prometheus_dir]
-    if settings.own_users:
-        argv += ["--app-name", "basic-auth"]
+    if app := "basic-auth" if settings.own_users else settings.app:
+        argv += ["--app-name", app]
     return argv
 
 
@@ -129,9 +130,7 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Eight more processes (0.9 GB) that evaluate traces and the like, and fit for one replica only.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true" if settings.jobs else "false",
-        # MLflow 3.17 has no switch for webhooks: who may write could make the server call any public URL. With URLs of
-        # a scheme that does not exist none can be made, and one in a restored database is never called.
-        WEBHOOK_SCHEMES: "off",
+        **outgoing.VARIABLES,
         # Each of a worker's threads would get an arena of its own, of which glibc gives nothing back: four uploads at
         # once took 150 MB and kept 135 of them; now it is 75, given back.
         "MALLOC_ARENA_MAX": "2",

@@ -21,8 +21,17 @@ BOOT = ["python", f"{MODULES}/boot.py"]
 ARTIFACTS = ["python", f"{MODULES}/artifacts.py"]
 """The program that makes, proves and copies artifact stores."""
 
+RESTORE = ["python", f"{MODULES}/restore.py"]
+"""The program that does a restore's steps on the server's own database and store."""
+
+RESTORE_COMMAND = "RESTORE_COMMAND"
+"""Its variable: what a person types to finish the restore."""
+
 MAKE_USER = ["python", f"{MODULES}/database_user.py"]
 """The program that makes the server's user in a database, as its administrator."""
 
 UPKEEP = ["python", f"{MODULES}/upkeep.py"]
 """The program that copies the database, and ends what users deleted."""
+
+SHELL = [ENTRYPOINT, "python", f"{MODULES}/shell.py"]
+"""What stands before a program that is to run in the server's container with all that MLflow's commands need."""

@@ -11,6 +11,9 @@ from . import stores
 
 _TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 
+_SCHEMA = r"""(?:[\w$-]+|"(?:[^"\x00-\x1f]|"")+")"""
+_SEARCH_PATH = re.compile(rf"\s*{_SCHEMA}(\s*,\s*{_SCHEMA})*\s*")
+
 _BUCKET_LENGTHS = range(3, 64)
 _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -29,6 +32,7 @@ class DatabaseAddress:
         password: password of that user, as typed; unused for SQLite.
         tls_mode: libpq's `disable`, `require` (encrypted, server not verified), `verify-ca` or `verify-full`.
         ca_path: file with the PEM of the authority that signed the server's certificate; needed to verify.
+        search_path: PostgreSQL's schemas, as `check_search_path` takes them; the server's default where empty.
     """
 
     engine: str
@@ -39,6 +43,7 @@ class DatabaseAddress:
     password: str = field(repr=False)
     tls_mode: str = "disable"
     ca_path: str = ""
+    search_path: str = ""
 
 
 def default_port(engine: str) -> int | None:
@@ -68,6 +73,8 @@ def database_uri(address: DatabaseAddress) -> str:
     port = address.port or default_port(address.engine)
     if address.engine == "sqlite":
         return _sqlite_uri(address.database)
+    if address.search_path and address.engine != "postgresql":
+        raise ValueError(f"search_path: {address.engine} has no schemas in a database")
     driver, query = _DRIVERS[address.engine](address)
     url = URL.create(
         driver,
@@ -117,6 +124,42 @@ def check_tls(mode: str, ca_path: str) -> str:
     return mode
 
 
+def check_search_path(text: str) -> str:
+    """A search path in PostgreSQL's own form, such as `mlflow` or `"My runs", public`.
+
+    Names are of lower case unless they stand in double quotes; tables are made in the first schema.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _SEARCH_PATH.fullmatch(text):
+        raise ValueError(
+            "search_path: must be names of schemas between commas, in double quotes where they are not plain "
+            f"(got {text!r})"
+        )
+    return text.strip()
+
+
+def search_path_in(options: str) -> str:
+    """The search path in the `options` of a URI of somebody else's, such as `-csearch_path=mlflow,public`.
+
+    Returns:
+        As `check_search_path` takes it; empty where there is none, or none that it takes.
+    """
+    # Words are split at blanks, and a backslash keeps one (libpq).
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|[^\s\\])+", options)]
+    joined = [
+        f"-c{after}" if word == "-c" else word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+    ]
+    found = ""
+    for word in joined:
+        name, _, value = re.sub(r"^(-c|--)", "", word).partition("=")
+        if word.startswith("-") and name == "search_path":
+            found = value
+    return found.strip() if _SEARCH_PATH.fullmatch(found) else ""
+
+
 def _postgresql(address: DatabaseAddress) -> tuple[str, dict[str, str]]:
     """Driver and options; libpq's, https://www.postgresql.org/docs/current/libpq-ssl.html."""
     if "\0" in address.password:
@@ -125,6 +168,10 @@ def _postgresql(address: DatabaseAddress) -> tuple[str, dict[str, str]]:
     query = {"sslmode": check_tls(address.tls_mode, address.ca_path)}
     if address.ca_path:
         query["sslrootcert"] = address.ca_path
+    if address.search_path:
+        # The server splits options at blanks: https://www.postgresql.org/docs/current/libpq-connect.html
+        escaped = re.sub(r"([\s\\])", r"\\\1", check_search_path(address.search_path))
+        query["options"] = f"-csearch_path={escaped}"
     return "postgresql+psycopg2", query
 
 

@@ -9,6 +9,7 @@ import pulumi_docker as docker
 
 from ..component import MlflowComponent
 from ..core import health, limits
+from . import leftovers
 from .engine import HOST_GATEWAY, LOG_OPTS
 from .files import FILES_PATH, DockerFiles
 from .job import DockerHealthy
@@ -234,6 +235,9 @@ class DockerComponent(MlflowComponent):
             destroy_grace_seconds=spec.stop_timeout,
             opts=self._opts(
                 delete_before_replace=True,
+                hooks=leftovers.before_create(
+                    leftovers.container(self._labels(), self._deployment), self._physical()
+                ),
                 depends_on=list(spec.depends_on),
                 # The provider reports these as updated without applying them.
                 replace_on_changes=["healthcheck", "tmpfs", "init"],

@@ -12,17 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 import tenacity
-from docker.errors import NotFound
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig
 
 from ..builds import LOG_TAIL, EngineError, build_image, connect, image_exists, say, tail
-from ..core import limits
+from ..core import limits, naming
 
 __all__ = [
     "LOG_TAIL",
@@ -31,6 +33,7 @@ __all__ = [
     "build_image",
     "connect",
     "copy_out",
+    "filled_volume",
     "image_exists",
     "limit",
     "run_job",
@@ -132,8 +135,12 @@ def _created(client: docker.DockerClient, job: Job) -> Iterator[Container]:
         for network in job.extra_networks:
             client.networks.get(network).connect(container)
         yield container
-    finally:
-        container.remove(force=True, v=True)
+    except BaseException:
+        # What went wrong matters, and the next job of the name removes what is left of this one.
+        with contextlib.suppress(DockerException, requests.RequestException):
+            container.remove(force=True, v=True)
+        raise
+    container.remove(force=True, v=True)
 
 
 def run_job(
@@ -208,51 +215,120 @@ class _Pipe(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _scratch_volume(client: docker.DockerClient, job: Job) -> Iterator[str]:
-    volume = client.volumes.create(name=f"{job.name}-data", labels=job.labels)
+def _volume(client: docker.DockerClient, name: str, labels: dict[str, str]) -> Iterator[str]:
+    """An empty volume for the time of the block, whatever one that was killed has left."""
+    _remove_volume(client, name)
+    volume = client.volumes.create(name=name, labels=labels)
     try:
         yield volume.name
-    finally:
-        volume.remove(force=True)
+    except BaseException:
+        # The cause matters, not that the engine has not let go of the volume yet.
+        with contextlib.suppress(DockerException, requests.RequestException):
+            _remove_volume(client, name)
+        raise
+    # The engine goes on with a removal that takes longer than it is waited for.
+    with contextlib.suppress(requests.RequestException):
+        _remove_volume(client, name)
+
+
+def _remove_volume(client: docker.DockerClient, name: str) -> None:
+    """Remove a volume of ours with the jobs that use it; the engine refuses while there are such."""
+    for container in client.containers.list(all=True, filters={"volume": name}):
+        if naming.MANAGED in container.labels:
+            _remove(client, str(container.name))
+    with contextlib.suppress(NotFound):
+        client.volumes.get(name).remove(force=True)
 
 
 def run_job_to_folder(client: docker.DockerClient, job: Job, path: str, folder: Path) -> str:
     """Run a job that writes to `path`, a fresh volume, and copy what it wrote to a folder of this machine.
 
     Nothing is bind-mounted, so that it works with a remote engine.
+
+    Raises:
+        EngineError: the job failed; the message holds its log's end.
+        OSError: the folder cannot be written, as where its disk is full.
     """
-    with _scratch_volume(client, job) as volume:
+    with _volume(client, _data_name(job), job.labels) as volume:
         filled = _with_volume(job, volume, path)
         with _created(client, filled) as container:
             container.start()
             output = _finish(container, filled)
-            copy_out(container, path, folder)
+            copy_out(client, container, path, folder)
     return output
 
 
-def copy_out(container: Container, path: str, folder: Path) -> None:
+def copy_out(client: docker.DockerClient, container: Container, path: str, folder: Path) -> None:
     """Copy a file, or what is in a folder, out of a container to a folder of this machine; it need not run.
 
     Raises:
-        docker.errors.NotFound: the container has no such path.
+        EngineError: the engine cannot read it.
+        NotFound: the container has no such path.
     """
-    stream, _ = container.get_archive(path, chunk_size=CHUNK)
-    with tarfile.open(fileobj=io.BufferedReader(_Pipe(stream), CHUNK), mode="r|") as archive:
-        for member in archive:
-            _, inside, name = member.name.partition("/")
-            if inside or not member.isdir():
-                member.name = name or member.name
-                archive.extract(member, folder, filter="data")
+    # Not the SDK's `get_archive`: it leaves an answer open that was not read to its end, and while it is open the
+    # engine removes neither container nor volume.
+    url = f"{client.api.base_url}/v{client.api.api_version}/containers/{container.id}/archive"
+    with client.api.get(
+        url,
+        params={"path": path},
+        headers={"Accept-Encoding": "identity"},
+        stream=True,
+        timeout=client.api.timeout,
+    ) as answer:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise NotFound(f"{container.name}: no {path}")
+        if not answer.ok:
+            raise EngineError(f"{container.name}: {path}: {answer.text}")
+        pipe = io.BufferedReader(_Pipe(answer.iter_content(CHUNK)), CHUNK)
+        with tarfile.open(fileobj=pipe, mode="r|") as archive:
+            for member in archive:
+                _, inside, name = member.name.partition("/")
+                if inside or not member.isdir():
+                    member.name = name or member.name
+                    archive.extract(member, folder, filter="data")
 
 
 def run_job_from_folder(client: docker.DockerClient, job: Job, path: str, source: Path) -> str:
     """Copy a folder (its contents) or a file of this machine to `path`, a fresh volume, and run a job that reads it."""
-    with _scratch_volume(client, job) as volume:
+    with _volume(client, _data_name(job), job.labels) as volume:
         filled = _with_volume(job, volume, path)
         with _created(client, filled) as container:
             _upload(container, path, source)
             container.start()
             return _finish(container, filled)
+
+
+@contextlib.contextmanager
+def filled_volume(
+    client: docker.DockerClient, name: str, image: str, labels: dict[str, str], source: Path
+) -> Iterator[str]:
+    """A volume with what is in a folder of this machine, for several jobs.
+
+    Args:
+        client: the engine.
+        name: of the volume; one that was left behind is removed first, with the jobs that use it.
+        image: any image of the engine.
+        labels: of the volume.
+        source: the folder.
+    """
+    with _volume(client, name, labels) as volume:
+        carrier = Job(
+            name=f"{name}-carrier",
+            image=image,
+            command=["true"],
+            volumes={volume: _CARRIED},
+            labels=labels,
+        )
+        with _created(client, carrier) as container:  # never started
+            _upload(container, _CARRIED, source)
+        yield volume
+
+
+_CARRIED = "/carried"
+
+
+def _data_name(job: Job) -> str:
+    return f"{job.name}-data"
 
 
 def _with_volume(job: Job, volume: str, path: str) -> Job:

@@ -12,7 +12,7 @@ from docker.errors import APIError, NotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 
 from ..core import files as core
-from . import engine
+from . import engine, leftovers
 
 FILES_PATH = core.FILES_PATH
 """Where a container finds its files."""
@@ -47,6 +47,7 @@ class _Provider(ResourceProvider):
         volume = f"{props['name']}-{made}"
         client = engine.connect()
         labels = {**props["labels"], VERSION_LABEL: made}
+        leftovers.carriers(client, volume, labels)
         client.volumes.create(name=volume, labels=labels)
         # Never started: the engine copies into its mounts all the same.
         carrier = client.containers.create(
@@ -80,8 +81,11 @@ class _Provider(ResourceProvider):
             wait=tenacity.wait_fixed(0.5),
             reraise=True,
         )
+        client = engine.connect()
         try:
-            attempts(engine.connect().volumes.get(id_).remove)
+            volume = client.volumes.get(id_)
+            leftovers.carriers(client, id_, volume.attrs["Labels"] or {})
+            attempts(volume.remove)
         except NotFound:
             return
 

@@ -24,6 +24,7 @@ from ..recipes import (
     assemble,
     cache_folder,
     image_name,
+    is_changed,
 )
 from . import engine
 
@@ -68,7 +69,7 @@ class _BuildProvider(ResourceProvider):
         return CreateResult(id_=props["image"], outs={**props, "image_id": image_id})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        changed = olds["image"] != news["image"]
+        changed = is_changed(olds["image"], news["image"])
         return DiffResult(changes=changed, replaces=["image"] if changed else [])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -106,7 +107,7 @@ class DockerImageBuild(Resource, module="pulumi-mlflow", name="DockerImageBuild"
         build_args: dict[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        self.image_name = image_name(kind, source, build_args)
+        self.image_name = image_name(kind, source, build_args, preview=pulumi.runtime.is_dry_run())
         props = {
             "kind": kind,
             "source": source.value,

@@ -7,6 +7,7 @@ import pulumi_docker as docker
 
 from ..component import MlflowComponent
 from ..contracts import Scope
+from . import leftovers
 
 
 class DockerNetworkArgs(TypedDict):
@@ -44,7 +45,10 @@ class DockerNetwork(MlflowComponent):
                 docker.NetworkLabelArgs(label=key, value=value)
                 for key, value in sorted(self._labels().items())
             ],
-            opts=self._opts(delete_before_replace=True),
+            opts=self._opts(
+                delete_before_replace=True,
+                hooks=leftovers.before_create(leftovers.network(self._labels()), self._deployment),
+            ),
         )
         self.network = bridge.name
         existing = args.get("existing")

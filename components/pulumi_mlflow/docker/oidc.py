@@ -23,6 +23,8 @@ class DockerOidcArgs(TypedDict):
     """32 letters and digits that sessions are encrypted with (secret)."""
     secure: bool
     """Whether browsers reach the front door by TLS."""
+    claims: NotRequired[bool]
+    """Whether the front door heeds what the provider says of a user beside the name; no unless given."""
     memory_mb: NotRequired[int]
     """Memory limit, in MiB; 128 unless given."""
     deployment: NotRequired[str]
@@ -42,7 +44,11 @@ class DockerOidc(container.DockerComponent):
     ) -> None:
         super().__init__(name, args.get("deployment"), opts)
         contents = login.oidc_files(
-            args["provider"], args["cookie_secret"], self._physical(), secure=args["secure"]
+            args["provider"],
+            args["cookie_secret"],
+            self._physical(),
+            secure=args["secure"],
+            claims=args.get("claims", False),
         )
         healthy = self._run(
             container.ContainerSpec(

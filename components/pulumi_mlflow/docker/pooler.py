@@ -66,6 +66,7 @@ class DockerPooler(container.DockerComponent):
             port=database.get("port", uris.default_port(database["engine"])),
             database=database["database"],
             tls_mode=database.get("tls_mode", "disable"),
+            search_path=database.get("search_path", ""),
         ).apply(
             lambda known: pooler.render_pgbouncer(
                 pooler.PoolerSettings(
@@ -73,6 +74,7 @@ class DockerPooler(container.DockerComponent):
                     port=int(known["port"]),
                     database=known["database"],
                     tls_mode=known["tls_mode"],
+                    search_path=known["search_path"],
                     ca_path=f"{FILES_PATH}/{DATABASE_CA}" if "ca" in database else "",
                     auth_file=f"{FILES_PATH}/{_USERLIST}",
                     pool_size=args.get("pool_size", budgets.POOLER_CONNECTIONS),
@@ -116,7 +118,7 @@ class DockerPooler(container.DockerComponent):
             engine=database["engine"],
             host=container.once(healthy, self._physical()),
             port=pooler.PORT,
-            database=database["database"],
+            database=pooler.ALIAS,
             username=database["username"],
             password=database["password"],
         )

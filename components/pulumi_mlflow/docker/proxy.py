@@ -65,7 +65,10 @@ class DockerAuthProxyArgs(TypedDict):
     self_signed: NotRequired[bool]
     """Whether to make a certificate for development; no unless given."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, with as many again at once; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
+    html_sources: NotRequired[list[str]]
+    """Origins, such as `https://cdn.jsdelivr.net`, that HTML artifacts may load from as pages; none unless given."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -197,6 +200,7 @@ class DockerAuthProxy(container.DockerComponent):
                 "provider": provider,
                 "cookie_secret": session,
                 "secure": secure,
+                "claims": AuthMode(args.get("auth", AuthMode.BASIC.value)) is AuthMode.OIDC_MLFLOW,
                 "deployment": self._deployment,
             },
             self._opts(),
@@ -240,13 +244,16 @@ def _settings(
         oidc_host=login_service,
         oidc_port=login.OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=login.groups_claim(args.get("oidc")),
         certificate_path=f"{FILES_PATH}/{CERTIFICATE}" if secure else "",
         key_path=f"{FILES_PATH}/{KEY}" if secure else "",
         scheme=urlsplit(args.get("public_url") or "").scheme,
         # Never with a certificate that browsers do not know by themselves: it could not be clicked away any more.
         hsts=bool(args.get("tls")),
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
+        shared_address=bool(args.get("public_url")),
         cache=args.get("cache", True),
+        html_sources=args.get("html_sources", []),
         multipart=args.get("multipart", False),
     )
 

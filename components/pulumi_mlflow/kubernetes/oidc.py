@@ -25,6 +25,8 @@ class KubernetesOidcArgs(TypedDict):
     """32 letters and digits that sessions are encrypted with (secret)."""
     secure: bool
     """Whether browsers reach the front door by TLS."""
+    claims: NotRequired[bool]
+    """Whether the front door heeds what the provider says of a user beside the name; no unless given."""
     replicas: NotRequired[int]
     """How many; 2 unless given. Sessions are in the browsers."""
     egress_cidrs: NotRequired[list[str]]
@@ -54,7 +56,11 @@ class KubernetesOidc(workload.KubernetesComponent):
         held = self._files(
             namespace,
             login.oidc_files(
-                args["provider"], args["cookie_secret"], self._physical(), secure=args["secure"]
+                args["provider"],
+                args["cookie_secret"],
+                self._physical(),
+                secure=args["secure"],
+                claims=args.get("claims", False),
             ),
         )
         provider_port = pulumi.Output.from_input(args["provider"]["issuer"]).apply(urls.port_of)

@@ -108,9 +108,13 @@ class KubernetesAuthProxyArgs(TypedDict):
     client_namespaces: NotRequired[list[str]]
     """Namespaces whose pods may use the front door inside the cluster, without TLS; none unless given."""
     trusted_proxies: NotRequired[list[str]]
-    """Networks of what is before nginx, which is believed who the client is; none unless given."""
+    """Networks of what is before nginx, which is believed who the client is; none unless given, and then all clients
+    from outside count as one address."""
     rate_limit: NotRequired[int]
-    """Requests a second that one address may make, with as many again at once; 0, which is no limit, unless given."""
+    """Requests a second that one address may make with a login, with as many again at once; 10000 unless given. 0 is no
+    limit."""
+    html_sources: NotRequired[list[str]]
+    """Origins, such as `https://cdn.jsdelivr.net`, that HTML artifacts may load from as pages; none unless given."""
     cache: NotRequired[bool]
     """Whether nginx keeps the UI's static files; yes unless given."""
     multipart: NotRequired[bool]
@@ -242,6 +246,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
                 "provider": provider,
                 "cookie_secret": session,
                 "secure": exposed,
+                "claims": auth is AuthMode.OIDC_MLFLOW,
                 "replicas": args.get("replicas", 2),
                 "egress_cidrs": args.get("egress_cidrs", workload.EVERYWHERE),
                 "cluster_domain": args.get("cluster_domain", workload.CLUSTER_DOMAIN),
@@ -476,10 +481,6 @@ def _check(name: str, auth: AuthMode, args: KubernetesAuthProxyArgs) -> None:
             )
         except ValueError as error:
             raise ValueError(f"{name}: ingress.{error}") from error
-    if args.get("rate_limit") and exposed and not args.get("trusted_proxies"):
-        raise ValueError(
-            f"{name}: rate_limit: needs trusted_proxies, else all clients have the one address of what is before nginx"
-        )
 
 
 def _settings(
@@ -501,13 +502,16 @@ def _settings(
         oidc_host=login_service,
         oidc_port=login.OIDC_PORT,
         proxy_secret=proxy_secret,
+        groups_claim=login.groups_claim(args.get("oidc")),
         jobs_host=urls.host_of(jobs) if jobs else "",
         jobs_port=urls.port_of(jobs) if jobs else 0,
         # What is before it ends TLS.
         scheme="https" if exposed else "",
         hsts=exposed,
         trusted=args.get("trusted_proxies", []),
-        rate_limit=args.get("rate_limit", 0),
+        rate_limit=args.get("rate_limit", proxy.RATE_LIMIT),
+        shared_address=exposed and not args.get("trusted_proxies"),
         cache=args.get("cache", True),
+        html_sources=args.get("html_sources", []),
         multipart=args.get("multipart", False),
     )

@@ -11,6 +11,7 @@ import pulumi_kubernetes as kubernetes
 from ..component import MlflowComponent
 from ..contracts import ArtifactEndpoint, DatabaseEndpoint, Scope, require_reach
 from ..core import external_secrets, files, manifests, naming, urls
+from .unique import UniqueSuffix
 
 CLUSTER_DOMAIN = "cluster.local"
 """What the names of Services end in, unless the cluster's owner chose otherwise."""
@@ -63,7 +64,7 @@ class Files:
     """Configuration and secrets that are in a Secret of the cluster.
 
     Attributes:
-        secret: name of the Secret, which carries a hash of what is in it.
+        secret: name of the Secret, which is another one whenever something else is in it.
         paths: where a container finds each, below `files.FILES_PATH`.
     """
 
@@ -177,6 +178,17 @@ class KubernetesComponent(MlflowComponent):
             lambda known: f"{service}.{known[0]}.svc.{domain}"
         )
 
+    def _versioned(self, child: str, base: str, version: pulumi.Output[str]) -> pulumi.Output[str]:
+        """Name of an object that is made anew when its version changes.
+
+        Args:
+            child: logical name of the object below the component's.
+            base: what its names begin with.
+            version: hexadecimal digits that tell one content of it from another.
+        """
+        made = UniqueSuffix(self._child(f"{child}-name"), version, self._opts())
+        return made.suffix.apply(lambda known: f"{base}-{known}")
+
     def _files(
         self,
         namespace: pulumi.Input[str],
@@ -185,7 +197,7 @@ class KubernetesComponent(MlflowComponent):
         role: Optional[str] = None,
         external: Optional[KubernetesExternalSecretArgs] = None,
     ) -> Files:
-        """A Secret with configuration and secrets, named by a hash of them and never changed.
+        """A Secret with configuration and secrets that is never changed.
 
         What is in it changes under another name, so that pods are rolled out anew, and those of the old version keep
         what they were started with until they are gone.
@@ -207,9 +219,10 @@ class KubernetesComponent(MlflowComponent):
         plain: pulumi.Output[dict[str, str]] = pulumi.Output.all(**contents)
         secret: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
         # The hash is made so that it tells nothing of what is in the files.
-        name: pulumi.Output[str] = pulumi.Output.unsecret(
-            secret.apply(lambda known: f"{base}-{files.version(known, base)}")
+        version: pulumi.Output[str] = pulumi.Output.unsecret(
+            secret.apply(lambda known: files.version(known, base))
         )
+        name = self._versioned(child, base, version)
         made: pulumi.Resource = kubernetes.core.v1.Secret(
             self._child(child),
             metadata=self._meta(name, namespace, role),
@@ -283,9 +296,10 @@ class KubernetesComponent(MlflowComponent):
             self._deployment, role, child, limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH
         )
         whence = _store(store)
-        name = pulumi.Output.from_input(key).apply(
-            lambda known: f"{base}-{files.version({**whence, 'key': known}, base)}"
+        version = pulumi.Output.from_input(key).apply(
+            lambda known: files.version({**whence, "key": known}, base)
         )
+        name = self._versioned(child, base, version)
         specification = external_secrets.copied(
             whence, key, store.get("refresh", "5m"), name, files.key(path)
         )
@@ -411,9 +425,10 @@ class KubernetesComponent(MlflowComponent):
         )
         # A job's specification cannot be changed: another one has another name. No object holds a secret here.
         text = pulumi.Output.json_dumps({"pod": pod, "triggers": triggers or {}}, sort_keys=True)
-        name = text.apply(
-            lambda known: f"{base}-{hashlib.sha256(known.encode()).hexdigest()[:_JOB_HASH_LENGTH]}"
+        version = text.apply(
+            lambda known: hashlib.sha256(known.encode()).hexdigest()[:_JOB_HASH_LENGTH]
         )
+        name = self._versioned(child, base, version)
         spec: Any = {
             # Its steps may be repeated, and a node may go away under it.
             "backoffLimit": 2,

@@ -6,14 +6,28 @@ A server that was killed by force leaves its workers behind, and they would keep
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 
-from . import processes
+from .. import recipes
+from . import app, processes
 
 LAUNCH_FILE = "launch.json"
 """argv and environment of the server, secrets included; readable by its owner only."""
+
+
+def _offer_modules(folder: Path) -> str:
+    """Write what makes MLflow find our app and our artifact stores; PYTHONPATH of the server."""
+    _clear(folder)
+    for name, content in app.entry_point().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    install = recipes.folder() / "mlflow" / "plugin.py"
+    subprocess.run([sys.executable, install, folder], check=True)
+    return os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
 
 
 def _clear(folder: Path) -> None:
@@ -29,7 +43,7 @@ def main() -> None:
     processes.end(p for p in processes.of_folder(folder) if p.pid not in keep)
     launch = json.loads((folder / LAUNCH_FILE).read_text())
     _clear(folder / "tmp")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment = {**os.environ, "PYTHONPATH": _offer_modules(folder / "modules")}
     os.execve(launch["argv"][0], launch["argv"], {**environment, **launch["environment"]})  # noqa: S606
 
 

@@ -6,8 +6,11 @@ show the password in its arguments.
 
 import os
 import sqlite3
+from pathlib import Path
 
 from sqlalchemy.engine import make_url
+
+from . import unfinished
 
 
 def _write_ahead_log(path: str) -> None:
@@ -29,6 +32,11 @@ def main() -> None:
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     url = make_url(uri)
     if url.get_backend_name() == "sqlite" and url.database:
+        if again := unfinished.found(Path(url.database)):
+            raise SystemExit(
+                "a restore of this stack has not ended: the database is the dump's already, the artifacts not yet. "
+                f"Finish it: {again}"
+            )
         _write_ahead_log(url.database)
     from mlflow.db import commands  # noqa: PLC0415  takes seconds, and a broken file is told without it
 

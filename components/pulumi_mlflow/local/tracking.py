@@ -20,6 +20,7 @@ from ..contracts import (
 )
 from ..core import budgets, server, urls
 from ..generated import GeneratedSecret
+from . import app
 from .process import ServerProcess
 from .processes import SERVER_FOLDER
 
@@ -144,6 +145,7 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         s3_endpoint_url=given["s3_endpoint_url"],
         s3_region=given["s3_region"],
         s3_ca_path=str(folder / endpoints.ARTIFACTS_CA) if given["artifacts_ca"] else "",
+        app=app.NAME,
     )
     return {
         "folder": str(folder),

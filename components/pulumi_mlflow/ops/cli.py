@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..core import base_images, costs
+from ..core import base_images, costs, server_image
 from . import containers, local, state
 from . import cost as cost_module
 from . import down as down_module
 from . import dump as dump_module
 from . import env as env_module
+from . import gc as gc_module
 from . import images_update as images_update_module
 from . import import_compose as import_compose_module
 from . import import_data as import_data_module
@@ -164,7 +166,9 @@ def down(
     """
     found = _stack(stack)
     if purge:
-        down_module.purge(found, lambda lost: _confirm_loss(found, lost, yes=yes))
+        stays = down_module.purge(found, lambda lost: _confirm_loss(found, lost, yes=yes))
+        if stays:
+            typer.echo(stays)
         return
     kept = down_module.down(found, lambda kept: _confirm_stop(found, kept, yes=yes))
     if kept:
@@ -194,7 +198,10 @@ def restore(
     source: Annotated[Path, typer.Option("--from", help="Folder that `dump` has written.")],
     yes: Yes = False,
 ) -> None:
-    """Replace a running stack's database and artifacts, and the secrets that open them, by a dump's."""
+    """Replace a stack's database and artifacts, and the secrets that open them, by a dump's.
+
+    Nobody can write meanwhile. Ended before it switches, it has changed nothing; after that, it is run again.
+    """
     found = _stack(stack)
     with _status(f"restoring stack {stack}") as show:
         prepared = dump_module.prepare_restore(found, source.absolute(), show)
@@ -204,9 +211,10 @@ def restore(
         f"'{manifest.stack}' from {manifest.created:%Y-%m-%d %H:%M} UTC?"
     )
     _confirm(question, yes=yes)
-    with _status(f"restoring stack {stack}") as show:
-        prepared.data(show)
-    prepared.secrets()
+    # Lines, since Pulumi's own output comes between them.
+    prepared.run(
+        lambda step: _progress.print(Text(f"restoring stack {stack}: {step}"), soft_wrap=True)
+    )
     typer.echo(f"stack {stack}: restored from {source} ({len(manifest.files)} files)")
 
 
@@ -319,17 +327,46 @@ def shell(
         typer.Argument(help="Instead of a shell: program and arguments, after --."),
     ] = None,
 ) -> None:
-    """Open a shell in a container of the stack, as the container's own user."""
+    """Open a shell in a container of the stack, as the container's own user; of a local stack, on this machine.
+
+    Beside the server, it has the server's variables, secrets included, so that MLflow's own commands work.
+    """
     found = _stack(stack)
     folder = _local_folder(found)
+    wanted = command or ["/bin/sh"]
     if folder is not None:
-        raise OpsError(
-            f"stack '{stack}' is local: it has no containers. Its logs and configuration are in {folder}, its data "
-            "beside it"
-        )
+        raise typer.Exit(local.shell(folder, found.outputs().tracking_uri, wanted))
     found_containers = containers.find(found, role)
     running = [c for c in found_containers if c.status == "running"]
-    raise typer.Exit(containers.shell((running or found_containers)[0], command or ["/bin/sh"]))
+    through = server_image.SHELL if role == "tracking" else []
+    raise typer.Exit(containers.shell((running or found_containers)[0], wanted, through))
+
+
+@app.command()
+def gc(
+    stack: StackName,
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", help="Time since it was deleted: days, hours: 30d, 2d12h."),
+    ] = "30d",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show it, and delete nothing.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete for good what was deleted in MLflow: runs, models and experiments, with their artifacts; shown first."""
+    found = _stack(stack)
+    with _status(f"looking for what is deleted in stack {stack}"):
+        deleted = gc_module.find(found, older_than)
+    for line in deleted:
+        typer.echo(line)
+    typer.echo(f"{len(deleted)} deleted more than {older_than} ago")
+    if dry_run or not deleted:
+        return
+    _confirm("Delete them for good, with their artifacts?", yes=yes)
+    with _status(f"deleting in stack {stack}"):
+        gone = gc_module.delete(found, older_than)
+    typer.echo(f"{len(gone)} deleted for good")
 
 
 @app.command("images-update")
@@ -447,7 +484,10 @@ def import_mlruns(
     folder: Annotated[Path, typer.Argument(help="./mlruns, or the folder that it is in.")],
     stack: StackName,
 ) -> None:
-    """Copy a folder of MLflow's file store into the running server. A second import brings only what is new."""
+    """Copy a folder of MLflow's file store into the running server. A second import brings only what is new.
+
+    The folder is only read. Exit code 2: something was skipped, cut or renamed, and is listed with its file and reason.
+    """
     found = _stack(stack)
     door = found.running()[0].front_door
     environment = env_module.variables(door, env_module.write_ca(found, door))
@@ -455,9 +495,14 @@ def import_mlruns(
         report = import_mlruns_module.import_mlruns(folder, door, environment, progress)
     for line in report.left:
         typer.echo(f"not taken  {line}", err=True)
+    for line in report.notes:
+        typer.echo(f"note  {line}", err=True)
     for title, numbers in (("Imported", report.taken), ("Was there", report.known)):
         said = ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
         typer.echo(f"{title}: {said or 'nothing'}")
+    if report.left:
+        typer.echo(f"{len(report.left)} lines above: what is not there as it is in the folder")
+        raise typer.Exit(2)
 
 
 @users.command("list")
@@ -518,6 +563,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: instead of those of the process.
     """
+    with contextlib.suppress(ValueError):  # not in the main thread
+        # As Ctrl-C: what was begun is ended in order.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(args=arguments, prog_name="pulumi-mlflow")
     except OpsError as error:

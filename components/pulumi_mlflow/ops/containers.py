@@ -259,8 +259,15 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(f"{moment[:26].rstrip('Z')}+00:00").timestamp() - 1
 
 
-def shell(container: Container, command: Sequence[str] = ("/bin/sh",)) -> int:
+def shell(
+    container: Container, command: Sequence[str] = ("/bin/sh",), through: Sequence[str] = ()
+) -> int:
     """Run a program in a container, as the container's own user, on this terminal.
+
+    Args:
+        container: where.
+        command: program and arguments.
+        through: what becomes the program, such as one that sets variables first.
 
     Returns:
         Its exit code.
@@ -277,7 +284,7 @@ def shell(container: Container, command: Sequence[str] = ("/bin/sh",)) -> int:
     try:
         made = api.exec_create(
             container.id,
-            list(command),
+            [*through, *command],
             stdin=True,
             tty=on_terminal,
             environment={"TERM": os.environ.get("TERM", "dumb")} if on_terminal else None,

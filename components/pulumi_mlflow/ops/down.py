@@ -31,16 +31,21 @@ def down(stack: Stack, confirm: Confirm) -> list[state.Protected]:
     return state.protected(stack.export())
 
 
-def purge(stack: Stack, confirm: Confirm) -> None:
+def purge(stack: Stack, confirm: Confirm) -> str:
     """Destroy everything of the stack, its data and secrets too.
 
     Args:
         stack: the stack; its settings and history stay.
         confirm: called with what will be lost.
 
+    Returns:
+        What stays all the same, and until when; empty for nothing.
+
     Raises:
         OpsError: AWS would refuse a part of it, after the rest was taken; or pulumi fails.
     """
+    from . import purge as purge_module  # noqa: PLC0415 - loads boto3, which takes a second
+
     before = stack.export()
     if held := state.locked(before):
         names = ", ".join(f"{one.name} ({one.kind})" for one in held)
@@ -49,8 +54,22 @@ def purge(stack: Stack, confirm: Confirm) -> None:
             f"gone; nothing was taken. Set it to false (pulumi config set --path 'mlflow:database.deletion_protection' "
             f"false -s {stack.name}; of AwsEksCluster in its program), {stack.up_command}, then again"
         )
-    lost = state.protected(before)
+    if reasons := purge_module.obstacles(before):
+        lines = "".join(f"\n  {reason}" for reason in reasons)
+        raise OpsError(
+            f"stack '{stack.name}': cannot be deleted as a whole, and nothing was taken:{lines}"
+        )
+    kept = purge_module.kept_keys(before)
+    names = {one.name for one in kept}
+    lost = [one for one in state.protected(before) if one.name not in names]
     confirm(lost)
-    if lost:
+    if lost or kept:
         stack.read("state", "unprotect", "--all", "--yes")
     stack.stream("destroy", "--yes", "--skip-preview")
+    if not kept:
+        return ""
+    arns = ", ".join(one.identity for one in kept)
+    return (
+        f"Kept in AWS, for the copies that they encrypt: {arns}. Once no snapshot and no copy of the database is left: "
+        f"aws kms schedule-key-deletion --key-id ARN"
+    )

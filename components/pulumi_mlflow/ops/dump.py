@@ -7,14 +7,16 @@ dump of data holds no accounts. The dump holds them all the same, for the day on
 without its stack.
 """
 
+import errno
 import hashlib
 import importlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +38,9 @@ ROWS = "database/rows.json"
 
 CARRIED_SUFFIXES = ("-kek", "-login")
 """Ends of the names of the secrets that a restore carries over; see the module's text."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk, a quota, or what one file may hold, is used up."""
 
 Progress = Callable[[str], None]
 
@@ -71,8 +76,16 @@ class Backup(Protocol):
     def dump(self, ops: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         """Write `database*` and `artifacts/**` into the folder."""
 
-    def restore(self, ops: Mapping[str, Any], folder: Path, progress: Progress) -> None:
-        """Replace database and artifacts by the folder's, with the server stopped meanwhile."""
+    def version(self, ops: Mapping[str, Any]) -> str:
+        """MLflow's version, whether the server answers or not."""
+
+    def restore(
+        self, ops: Mapping[str, Any], folder: Path, progress: Progress, handover: "Restore"
+    ) -> None:
+        """Replace database and artifacts by the folder's; nobody is told meanwhile that something was kept.
+
+        Until the database is switched the old state is whole, and after that no server starts until all has ended.
+        """
 
 
 def dump(stack: Stack, folder: Path, progress: Progress) -> Manifest:
@@ -90,25 +103,24 @@ def dump(stack: Stack, folder: Path, progress: Progress) -> Manifest:
     outputs, version = stack.running()
     backup, engine = _backup(outputs.runtime), _engine(outputs)
     existed = folder.exists()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    _make_private(folder)
     try:
-        with _as_ops_error("dump"):
+        with _as_ops_error("dump", folder):
             backup.dump(outputs.ops, folder, progress)
-        progress("secrets")
-        _write_secrets(folder / SECRETS, state.generated_secrets(stack.export_secrets()))
-        progress("checksums")
-        manifest = Manifest(
-            format=FORMAT,
-            stack=stack.name,
-            runtime=outputs.runtime,
-            mlflow_version=version,
-            created=datetime.now(UTC),
-            database_engine=engine,
-            files={name: _entry(folder / name) for name in _files(folder)},
-        )
-        # Last, since a folder without it is no dump.
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            progress("secrets")
+            _write_secrets(folder / SECRETS, state.generated_secrets(stack.export_secrets()))
+            progress("checksums")
+            manifest = Manifest(
+                format=FORMAT,
+                stack=stack.name,
+                runtime=outputs.runtime,
+                mlflow_version=version,
+                created=datetime.now(UTC),
+                database_engine=engine,
+                files={name: _entry(folder / name) for name in _files(folder)},
+            )
+            # Last, since a folder without it is no dump.
+            (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
     except BaseException:
         _empty(folder, remove=not existed)
         raise
@@ -121,13 +133,18 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         OpsError: the folder is no dump, or of another format, or a file is missing, changed or too many.
     """
+    with _as_ops_error("restore"):
+        return _read_manifest(folder)
+
+
+def _read_manifest(folder: Path) -> Manifest:
     try:
         text = (folder / MANIFEST).read_text()
         found = json.loads(text).get("format")
         if found != FORMAT:
             raise OpsError(f"{folder}: format {found}; this version restores format {FORMAT}")
         manifest = Manifest.model_validate_json(text)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise OpsError(f"{folder}: no dump ({MANIFEST} is not there)") from error
     except (ValueError, AttributeError, ValidationError) as error:
         raise OpsError(f"{folder / MANIFEST}: cannot be read: {error}") from error
@@ -155,29 +172,51 @@ class Restore:
     carried: Mapping[str, str] = field(repr=False)
     """Secrets that travel with the data: logical name → value."""
 
-    def data(self, progress: Progress) -> None:
-        """Replace database and artifacts; the server stops meanwhile."""
-        with _as_ops_error("restore"):
-            _backup(self.outputs.runtime).restore(self.outputs.ops, self.folder, progress)
-
-    def secrets(self) -> None:
-        """Carry the secrets over, and hand them to the running server by `pulumi up`.
+    def run(self, progress: Progress) -> None:
+        """Replace database, artifacts and secrets.
 
         Raises:
-            OpsError: pulumi fails; the same restore may be run again.
+            OpsError: it failed. The message says whether nothing was changed, or what finishes it.
+        """
+        with _as_ops_error("restore"):
+            _backup(self.outputs.runtime).restore(self.outputs.ops, self.folder, progress, self)
+
+    @property
+    def again(self) -> str:
+        """What a person types to run it again."""
+        return self.stack.restore_command(self.folder)
+
+    def carry(self) -> None:
+        """Carry the secrets over, from which `up` hands them to the server.
+
+        Raises:
+            OpsError: pulumi fails.
         """
         if not self.carried:
             return
         # Exported only now: somebody may have run `up` during a long restore of the data.
         self.stack.replace_state(state.with_secrets(self.stack.export(), self.carried))
-        self.stack.stream("up", "--yes", "--skip-preview")
+
+    def up(self) -> None:
+        """Bring the stack up with the secrets that were carried over.
+
+        Raises:
+            OpsError: pulumi fails; all data is restored by then.
+        """
+        try:
+            self.stack.stream("up", "--yes", "--skip-preview")
+        except (OpsError, KeyboardInterrupt) as error:
+            raise OpsError(
+                f"{str(error) or 'interrupted'}. All data is restored; only the server is not up with it: "
+                f"{self.stack.up_command}"
+            ) from error
 
 
 def prepare_restore(stack: Stack, folder: Path, progress: Progress) -> Restore:
-    """Check a dump, which may come from a stack of another name, against a running stack.
+    """Check a dump, which may come from a stack of another name, against a stack.
 
     Args:
-        stack: must be up.
+        stack: must be up; its server need not answer, as after a restore that was ended half way.
         folder: a dump.
         progress: called with what is being done.
 
@@ -189,18 +228,37 @@ def prepare_restore(stack: Stack, folder: Path, progress: Progress) -> Restore:
     """
     progress("checking the dump")
     manifest = read_manifest(folder)
-    outputs, version = stack.running()
-    _require_fit(manifest, outputs, version)
+    outputs = stack.outputs()
+    _require_fit(manifest, outputs)
+    try:
+        with _as_ops_error("restore"):
+            version = _backup(outputs.runtime).version(outputs.ops)
+    except OpsError as error:
+        raise OpsError(f"{error}; {stack.up_command}") from error
+    _require_version(manifest, version)
     carried = _carried(folder, state.generated_secret_names(stack.export()))
     return Restore(stack, folder, manifest, outputs, carried)
 
 
 @contextmanager
-def _as_ops_error(what: str) -> Iterator[None]:
-    """A runtime has errors of its own; a person gets their text without a traceback."""
+def _as_ops_error(what: str, folder: Path | None = None) -> Iterator[None]:
+    """A runtime has errors of its own; a person gets their text without a traceback.
+
+    Args:
+        what: what is being done.
+        folder: where it writes to.
+    """
     try:
         yield
+    except OpsError:
+        raise
     except Exception as error:
+        if folder is not None and isinstance(error, OSError) and error.errno in _FULL:
+            free = shutil.disk_usage(folder).free
+            raise OpsError(
+                f"{what}: {folder}: its disk is full ({os.strerror(error.errno)}; {free / 1e6:.1f} MB were left). Free "
+                "some, or name a folder of another disk; nothing is left of this dump"
+            ) from error
         raise OpsError(f"{what}: {type(error).__name__}: {error}") from error
 
 
@@ -225,13 +283,16 @@ def _engine(outputs: StackOutputs) -> str:
         raise OpsError("output 'ops': no 'engine'; run 'up' with this version") from error
 
 
-def _require_fit(manifest: Manifest, outputs: StackOutputs, version: str) -> None:
+def _require_fit(manifest: Manifest, outputs: StackOutputs) -> None:
     pairs = {"runtime": (manifest.runtime, outputs.runtime)}
     if ROWS not in manifest.files:
         pairs["database engine"] = (manifest.database_engine, _engine(outputs))
     for what, (dumped, running) in pairs.items():
         if dumped != running:
             raise OpsError(f"{what}: the dump is of '{dumped}', the stack runs '{running}'")
+
+
+def _require_version(manifest: Manifest, version: str) -> None:
     if _release(manifest.mlflow_version) > _release(version):
         raise OpsError(
             f"mlflow: the dump is of {manifest.mlflow_version}, the stack runs {version}, which cannot read a "
@@ -262,8 +323,19 @@ def _carried(folder: Path, known: set[str]) -> dict[str, str]:
 
 
 def _require_fresh(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OpsError(f"{folder}: is there and not empty; name another folder")
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise OpsError(
+            f"{folder}: cannot be read: {error.strerror}; name another folder"
+        ) from error
+    if taken:
+        # The top of a disk is hardly ever empty (lost+found).
+        raise OpsError(
+            f"{folder}: is there and not empty; name another folder, such as {folder / 'mlflow'}"
+            if folder.is_dir()
+            else f"{folder}: is there and no folder; name another"
+        )
     # git answers for the nearest folder that exists: check-ignore takes a path that does not.
     nearest = next(p for p in (folder, *folder.parents) if p.is_dir())
     if _git(nearest, "rev-parse", "--is-inside-work-tree") != 0:
@@ -273,6 +345,27 @@ def _require_fresh(folder: Path) -> None:
         raise OpsError(
             f"{folder}: git would take it up, and it holds secrets; use dump/… of the project, "
             f"or a folder outside"
+        )
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, or take one that is there and empty, and let nobody but its owner in.
+
+    Raises:
+        OpsError: it cannot be made or written, or its file system cannot keep others out.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OpsError(
+            f"{folder}: cannot be written: {error.strerror}; name another folder"
+        ) from error
+    if folder.stat().st_mode & 0o077:
+        raise OpsError(
+            f"{folder}: its file system cannot keep others out, and a dump holds secrets; name a folder of another disk"
         )
 
 
@@ -315,7 +408,13 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _empty(folder: Path, *, remove: bool) -> None:
-    """Take away what a failed dump has written."""
-    shutil.rmtree(folder)
-    if not remove:
-        folder.mkdir(mode=0o700)
+    """Take away what a failed dump has written; the folder itself only if we made it, since it may be a mount point."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    if remove:
+        with suppress(OSError):
+            folder.rmdir()

@@ -207,7 +207,7 @@ class _Copy:
             folder = Path(name)
             for ending in ("", "-wal", "-journal"):
                 try:
-                    engine.copy_out(container, f"{path}{ending}", folder)
+                    engine.copy_out(self._client, container, f"{path}{ending}", folder)
                 except NotFound:
                     if not ending:
                         raise OpsError(f"service '{source.service}': has no file {path}") from None
@@ -279,7 +279,7 @@ class _Copy:
             inner = given / _FOLDER
             inner.mkdir()
             try:
-                engine.copy_out(container, str(path), inner)
+                engine.copy_out(self._client, container, str(path), inner)
             except NotFound:
                 return f"artifacts: service '{source.service}' has no folder {path}; none", roots
             content = {"ARTIFACTS_URI": f"{_GIVEN}/{_FOLDER}"}

@@ -1,14 +1,19 @@
-"""What runs of a local stack and what it says, in the form that containers.py has for Docker stacks."""
+"""What runs of a local stack, what it says, and a shell, in the form that containers.py has for Docker stacks."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
 from pulumi_mlflow.local import processes
+from pulumi_mlflow.local.launch import LAUNCH_FILE
 
 from .containers import Line, Row, duration
 from .errors import OpsError
@@ -115,3 +120,42 @@ def logs(folder: Path, role: str | None, *, tail: int, follow: bool) -> Iterator
                 read[name] = size - len(rest.encode(errors="replace"))
                 for line in whole:
                     yield Line("", name, line)
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    """Variables of a local stack's server, its secrets among them, beside those of this process.
+
+    Args:
+        folder: the server's.
+        url: where it is reached.
+
+    Raises:
+        OpsError: the folder has none.
+    """
+    try:
+        launch = json.loads((folder / LAUNCH_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise OpsError(f"{folder / LAUNCH_FILE}: cannot be read: {error}") from error
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, **launch["environment"], "PATH": programs, "MLFLOW_TRACKING_URI": url}
+
+
+def shell(folder: Path, url: str, command: Sequence[str]) -> int:
+    """Run a program on this terminal with the variables of a local stack's server.
+
+    Args:
+        folder: the server's.
+        url: where it is reached.
+        command: program and arguments.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        OpsError: there is no such program.
+    """
+    given = environment(folder, url)
+    try:
+        return subprocess.run(list(command), env=given, check=False).returncode
+    except OSError as error:
+        raise OpsError(f"{command[0]}: cannot be run: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shlex
 import ssl
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from requests.adapters import HTTPAdapter
 
 from pulumi_mlflow.contracts import AuthMode
 
-from . import state
+from . import children, state
 from .errors import OpsError
 
 PULUMI_SECONDS = 120
@@ -222,16 +223,9 @@ class Stack:
             OpsError: it fails, cannot be started, or takes longer than `PULUMI_SECONDS`.
         """
         what = f"pulumi {' '.join(arguments)}"
+        command = [*self.command(*arguments), "--non-interactive", "--color", "never"]
         try:
-            done = subprocess.run(
-                [*self.command(*arguments), "--non-interactive", "--color", "never"],
-                cwd=self.project,
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=PULUMI_SECONDS,
-                check=False,
-            )
+            done = children.run(command, self.project, given=stdin, seconds=PULUMI_SECONDS)
         except FileNotFoundError as error:
             raise OpsError("pulumi: not on PATH; install it, or run 'make setup'") from error
         except subprocess.TimeoutExpired as error:
@@ -247,9 +241,7 @@ class Stack:
             OpsError: it fails or cannot be started.
         """
         try:
-            code = subprocess.run(
-                self.command(*arguments), cwd=self.project, check=False
-            ).returncode
+            code = children.show(self.command(*arguments), self.project)
         except FileNotFoundError as error:
             raise OpsError("pulumi: not on PATH; install it, or run 'make setup'") from error
         if code:
@@ -309,6 +301,14 @@ class Stack:
         if (self.project / "Makefile").is_file():
             return f"make up STACK={self.name}"
         return f"pulumi up -s {self.name}"
+
+    def restore_command(self, folder: Path) -> str:
+        """What a person types to restore a dump again, which he has agreed to."""
+        if (self.project / "Makefile").is_file():
+            return shlex.join(["make", "restore", f"STACK={self.name}", f"FROM={folder}", "YES=1"])
+        return shlex.join(
+            ["pulumi-mlflow", "restore", "--stack", self.name, "--from", str(folder), "--yes"]
+        )
 
     def _failure(self, what: str, stderr: str) -> OpsError:
         if "no stack named" not in stderr:
