@@ -97,7 +97,13 @@ class Old:
         environment = {"MINIO_ROOT_USER": KEYS[0], "MINIO_ROOT_PASSWORD": KEYS[1]}
         if store == "versitygw":
             environment = {"ROOT_ACCESS_KEY": KEYS[0], "ROOT_SECRET_KEY": KEYS[1]}
-        self.store = self._run("s3", built(store), program.command, environment, ["/data"])
+        self.store = self._run(
+            "s3",
+            built(store),
+            program.command,
+            {**program.environment, **environment},
+            [program.data_path],
+        )
 
     def write(self, store: str, folder: Path | None = None) -> Path:
         """Write the compose file, into another folder where one is given."""
