@@ -46,7 +46,15 @@ SLOWLY_TESTED = ("minio",)
 """The same for tests that run only with FULL=1 in the environment."""
 NEVER_PULLED = ("minio", "oauth2-proxy")
 """Programs of images that are built everywhere: `PROGRAMS` of pulumi_mlflow/recipes.py."""
-TOOLS = ("chromium", "iam-simulate", "keycloak", "kube-apiserver", "policy", *programs.JUDGES)
+TOOLS = (
+    "chromium",
+    "iam-simulate",
+    "keycloak",
+    "kube-apiserver",
+    "mysql-5.7",
+    "policy",
+    *programs.JUDGES,
+)
 """What some tests want besides; they ask for it when they run."""
 
 _JAVA = "openjdk-17-jre-headless"
@@ -412,6 +420,7 @@ class Setup:
             "iam-simulate": ([self.iam_simulate()], lambda: places.iam_simulate),
             "keycloak": ([self.java(), self.keycloak()], lambda: maven.keycloak_folder(places)),
             "kube-apiserver": ([self.kube_apiserver()], lambda: places.tool("kube-apiserver")),
+            "mysql-5.7": ([self.old_mysql()], lambda: maven.old_mysql_folder(places)),
             "policy": ([self.policy()], lambda: places.policy_venv),
             **{
                 name: ([self.judge(name)], partial(Path.joinpath, places.tool(name), name))
@@ -498,6 +507,17 @@ class Setup:
             build=lambda: maven.get_keycloak(self.places, self.console),
             verb="fetch",
             takes="40 s, by Maven",
+            by_hand="",
+        )
+
+    def old_mysql(self) -> Prerequisite:
+        """Describe MySQL 5.7, from which many come; no stack runs it."""
+        return Prerequisite(
+            name=f"MySQL {VERSIONS['mysql-5.7']}",
+            here=maven.old_mysql_folder(self.places).exists,
+            build=lambda: maven.get_old_mysql(self.places, self.console),
+            verb="fetch",
+            takes="10 s, by Maven",
             by_hand="",
         )
 

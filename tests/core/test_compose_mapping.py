@@ -373,6 +373,8 @@ secrets: {pw: {file: pw.txt}}
         ({"MLFLOW_SERVER_ALLOWED_HOSTS": "a.org,a.org:*,b.org:5000"}, "tracking.allowed_hosts", ["a.org", "b.org"]),
         ({"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "7"}, "database.pool_size", 7),
         ({"MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true"}, "artifacts.multipart", True),
+        ({"MLFLOW_BACKEND_STORE_URI": "postgresql://u@192.0.2.7/n?options=-csearch_path%3Dml"},
+         "database.existing.search_path", "ml"),
         ({"MLFLOW_BACKEND_STORE_URI": "postgres://u@192.0.2.7/n"}, "database.existing.host", "192.0.2.7"),
         ({"MLFLOW_DEFAULT_ARTIFACT_ROOT": "abfss://c@a.dfs.core.windows.net/p"}, "artifacts.store", "azure"),
         ({"MLFLOW_DEFAULT_ARTIFACT_ROOT": "s3://b", "MLFLOW_S3_ENDPOINT_URL": "http://host.docker.internal:9/"},

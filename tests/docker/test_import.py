@@ -1,180 +1,59 @@
-"""A deployment of the compose kind, with an old schema in MySQL, goes into a stack with all its rows and objects.
+"""Old deployments go into stacks of their own settings, with all rows and artifacts.
 
-MySQL 5.7 itself cannot be had on the machines that this is tested on. MySQL 8.0 stands for it here: the rows are read by
-SQLAlchemy with pymysql, which speaks to both.
+The first is the set-up from which all this began: MySQL 5.7 and MinIO, artifacts through the server, nginx's network.
 """
 
 import contextlib
-import importlib
 import io
-import secrets
-import sys
+import sqlite3
+import tarfile
 
-import boto3
-import docker
 import pytest
 import sqlalchemy as sa
+import yaml
 from tests.docker.builds import built
-from tests.docker.stack import DEPLOYMENT, DockerStack, sweep
-from tests.support import FULL, ROOT, until
+from tests.docker.old import ARTIFACTS, KEYS, NOTE, PASSWORD, REVISION, RUNS, Old, fill
+from tests.docker.stack import DEPLOYMENT, DockerStack, new_name, sweep
+from tests.support import FULL, free_port
+
+STORE = "minio"
+"""Of the old deployment and of the stack; `versitygw` is the same without 12 min of building it."""
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(
-        not FULL, reason="FULL=1: a deployment of its own is made and copied, which takes minutes"
+        not FULL, reason="FULL=1: MinIO is built, and deployments are made and copied: minutes"
     ),
 ]
 
-REVISION = "0a8213491aaa"
-"""Schema of MLflow 1.9: no tags of models, no inputs, no traces."""
-
-RUNS = 12
-PASSWORD = "s3ntinel+mysql/p@ss"
-KEYS = ("sentinel-key", "sentinel-secret-key")
-OBJECTS = {
-    f"1/{i:032x}/artifacts/ä b/{i}.bin": secrets.token_bytes(10_000 + i) for i in range(RUNS)
-}
-
-COMPOSE = f"""
+SQLITE = """
 services:
-  db:
-    image: mysql:5.7
-    environment: {{MYSQL_DATABASE: tracking, MYSQL_USER: ml, MYSQL_PASSWORD: "{PASSWORD}"}}
-  s3:
-    image: minio/minio
-    environment: {{MINIO_ROOT_USER: {KEYS[0]}, MINIO_ROOT_PASSWORD: {KEYS[1]}}}
-  web:
-    image: mlflow
-    environment:
-      MLFLOW_S3_ENDPOINT_URL: http://s3:9000
-      AWS_ACCESS_KEY_ID: {KEYS[0]}
-      AWS_SECRET_ACCESS_KEY: {KEYS[1]}
-    command: mlflow server --backend-store-uri mysql+pymysql://ml:s3ntinel%2Bmysql%2Fp%40ss@db/tracking --default-artifact-root s3://default/runs
+  mlflow:
+    image: ghcr.io/mlflow/mlflow:v2.0.1
+    ports: ["127.0.0.1:{port}:5000"]
+    volumes: ["mlflow-data:/mlflow"]
+    working_dir: /mlflow
+    command: mlflow server --host 0.0.0.0 --backend-store-uri sqlite:///mlflow.db --artifacts-destination /mlflow/artifacts
+volumes: {{mlflow-data: }}
 """
 
 
-class Old:
-    """A running deployment, whose containers only its own network reaches."""
-
-    def __init__(self, client: docker.DockerClient, folder) -> None:
-        self.client, self.folder = client, folder
-        self.name = f"it{secrets.token_hex(4)}"
-        self.file = folder / "docker-compose.yml"
-        self.file.write_text(COMPOSE)
-        self.network = client.networks.create(self.name, labels={DEPLOYMENT: self.name})
-        # Our image reads the password from a file only.
-        self.database = self._run(
-            "db",
-            built("mysql"),
-            [
-                "sh",
-                "-c",
-                'printf %s "$MYSQL_PASSWORD" > /tmp/pw && exec docker-entrypoint.sh mysqld',
-            ],
-            {
-                "MYSQL_DATABASE": "tracking",
-                "MYSQL_USER": "ml",
-                "MYSQL_PASSWORD": PASSWORD,
-                "MYSQL_PASSWORD_FILE": "/tmp/pw",
-            },
-            "/var/lib/mysql",
-        )
-        self.store = self._run("s3", built("versitygw"), ["versitygw", "--port", ":9000", "posix", "/data"], {
-            "ROOT_ACCESS_KEY": KEYS[0], "ROOT_SECRET_KEY": KEYS[1],
-        }, "/data")  # fmt: skip
-
-    def _run(self, service, image, command, environment, data):
-        return self.client.containers.run(
-            image, command, name=f"{self.name}-{service}", environment=environment, detach=True, network=self.name,
-            volumes=[data],
-            labels={
-                DEPLOYMENT: self.name, "com.docker.compose.service": service,
-                "com.docker.compose.project.working_dir": str(self.folder),
-            },
-        )  # fmt: skip
-
-    def address(self, container):
-        container.reload()
-        return container.attrs["NetworkSettings"]["Networks"][self.name]["IPAddress"]
-
-    def fill(self) -> None:
-        """Rows of an old schema, and the objects that they name."""
-        self._fill_store()
-        self._fill_database()
-
-    def _fill_store(self) -> None:
-        s3 = boto3.client(
-            "s3", endpoint_url=f"http://{self.address(self.store)}:9000", region_name="us-east-1",
-            aws_access_key_id=KEYS[0], aws_secret_access_key=KEYS[1],
-        )  # fmt: skip
-        until(s3.list_buckets, 60)
-        s3.create_bucket(Bucket="default")
-        for key, content in OBJECTS.items():
-            s3.upload_fileobj(io.BytesIO(content), "default", f"runs/{key}")
-
-    def _fill_database(self) -> None:
-        engine = sa.create_engine(
-            sa.URL.create(
-                "mysql+pymysql", "ml", PASSWORD, self.address(self.database), 3306, "tracking"
-            )
-        )
-        until(lambda: engine.connect().close() or True, 120)
-        sys.path.insert(0, str(ROOT / "images" / "mlflow"))
-        try:
-            importlib.import_module("import_database")._make_schema(
-                importlib.import_module("mlflow.store.db.utils"), engine, REVISION
-            )
-        finally:
-            sys.path.pop(0)
-        metadata = sa.MetaData()
-        metadata.reflect(engine)
-        with engine.begin() as connection:
-            connection.execute(
-                sa.text("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
-            )
-            for table, rows in _rows().items():
-                connection.execute(metadata.tables[table].insert(), rows)
-        engine.dispose()
-
-    def close(self) -> None:
-        sweep(self.client, self.name)
-
-
-def _rows():
-    """What MLflow 1.9 would have written."""
-    ids = [f"{i:032x}" for i in range(RUNS)]
-    return {
-        "experiments": [
-            {"experiment_id": i, "name": f"old ä {i}", "artifact_location": f"s3://default/runs/{i}",
-             "lifecycle_stage": "active"}
-            for i in (0, 1)
-        ],
-        "runs": [
-            {"run_uuid": run_id, "name": "", "source_type": "LOCAL", "source_name": "x", "entry_point_name": "",
-             "user_id": "u", "status": "FINISHED", "start_time": 1_600_000_000_000 + i,
-             "end_time": 1_600_000_001_000 + i, "source_version": "", "lifecycle_stage": "active", "experiment_id": 1,
-             "artifact_uri": f"s3://default/runs/1/{run_id}/artifacts"}
-            for i, run_id in enumerate(ids)
-        ],
-        "params": [{"key": "p", "value": "ü 🙂"[:3], "run_uuid": run_id} for run_id in ids],
-        "tags": [{"key": "mlflow.note.content", "value": "note", "run_uuid": run_id} for run_id in ids],
-        "metrics": [
-            {"key": "loss", "value": 1 / (step + 3), "timestamp": 1_600_000_000_000 + step, "step": step,
-             "run_uuid": run_id, "is_nan": False}
-            for run_id in ids for step in range(50)
-        ],
-        "latest_metrics": [
-            {"key": "loss", "value": 1 / 52, "timestamp": 1_600_000_000_049, "step": 49, "run_uuid": run_id,
-             "is_nan": False}
-            for run_id in ids
-        ],
-    }  # fmt: skip
+def stack_of(client, folder, file):
+    """A stack with the settings that a compose file becomes; not up yet."""
+    made = DockerStack(client, folder / "project")
+    printed = made.run("pulumi-mlflow", "import-compose", str(file), "-s", "imported", ok=None)
+    written = made.folder / "Pulumi.imported.yaml"
+    assert written.is_file(), printed
+    config = yaml.safe_load(written.read_text())["config"]
+    made.settings = {key.removeprefix("mlflow:"): value for key, value in config.items()}
+    made.configure(made.settings)
+    return made
 
 
 @pytest.fixture(scope="module")
 def old(client, tmp_path_factory):
-    deployment = Old(client, tmp_path_factory.mktemp("old"))
+    deployment = Old(client, tmp_path_factory.mktemp("old"), STORE)
     try:
         deployment.fill()
         yield deployment
@@ -183,8 +62,8 @@ def old(client, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stack(client, tmp_path_factory):
-    made = DockerStack(client, tmp_path_factory.mktemp("stack") / "project")
+def stack(client, old, tmp_path_factory):
+    made = stack_of(client, tmp_path_factory.mktemp("stack"), old.file)
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(made.close)
         made.up()
@@ -198,7 +77,7 @@ def check(stack, folder):
         found = client.search_runs([experiment.experiment_id], max_results=100)
         assert {run.info.run_id for run in found} == {f"{i:032x}" for i in range(RUNS)}
         for run in found:
-            assert run.data.params == {"p": "ü 🙂"[:3]}
+            assert run.data.params == {"p": NOTE}
             assert run.data.tags["mlflow.note.content"] == "note"
             assert run.data.metrics["loss"] == 1 / 52
             client.download_artifacts(run.info.run_id, "", str(folder / run.info.run_id))
@@ -212,13 +91,30 @@ def check(stack, folder):
     }
     assert files == {
         folder.joinpath(key.split("/")[1], *key.split("/")[3:]).relative_to(folder): content
-        for key, content in OBJECTS.items()
+        for key, content in ARTIFACTS.items()
+    }
+
+
+def test_the_stack_is_as_the_old_deployment_was(stack, old):
+    settings = stack.settings
+    assert settings["database"] == {
+        "engine": "mysql", "name": "tracking", "username": "ml", **settings["database"],
+    }  # fmt: skip
+    assert "existing" not in settings["database"]
+    artifacts = {"store": STORE, "bucket": "default", "mode": "proxied"}
+    if STORE == "minio":
+        artifacts["console_port"] = old.ports["console_port"]
+    assert settings["artifacts"] == artifacts
+    assert settings["network"] == {"existing": old.external}
+    assert settings["access"]["port"] == old.ports["port"]
+    assert stack.session().get(f"{stack.url}/version", timeout=10).ok
+    assert stack.containers()["proxy"].name in {
+        container.name for container in stack.client.networks.get(old.external).containers
     }
 
 
 def test_a_deployment_that_is_gone_is_named_with_what_to_do(stack, old, tmp_path):
-    elsewhere = tmp_path / "docker-compose.yml"
-    elsewhere.write_text(COMPOSE)
+    elsewhere = old.write(STORE, tmp_path)
     output = stack.cli("import-compose", str(elsewhere), "--with-data", "--yes", ok=False)
     assert "service 's3': no running container" in output
     assert "--store-at" in output
@@ -226,9 +122,10 @@ def test_a_deployment_that_is_gone_is_named_with_what_to_do(stack, old, tmp_path
 
 
 def test_every_row_and_object_comes_along_twice_the_same(stack, old, tmp_path):
+    assert str(old.query("SELECT version()")[0][0]).startswith("5.7.")
     output = stack.cli("import-compose", str(old.file), "--with-data", "--yes")
     assert f"other database, schema {REVISION}: " in output
-    assert f"{len(OBJECTS)} objects" in output
+    assert f"{len(ARTIFACTS)} objects" in output
     check(stack, tmp_path / "first")
 
     again = stack.cli("import-compose", str(old.file), "--with-data", "--yes")
@@ -239,12 +136,63 @@ def test_every_row_and_object_comes_along_twice_the_same(stack, old, tmp_path):
         for container in stack.containers().values():
             assert secret not in str(container.attrs)
     # The old one was only read.
-    code, printed = old.database.exec_run(
-        [
-            "sh",
-            "-c",
-            'mysql -h 127.0.0.1 -u ml -p"$MYSQL_PASSWORD" -N -e "SELECT version_num FROM tracking.alembic_version"',
-        ]
-    )
-    assert (code, printed.decode().strip().splitlines()[-1]) == (0, REVISION)
+    assert old.query("SELECT version_num FROM alembic_version") == [(REVISION,)]
+    assert old.query("SELECT count(*) FROM runs") == [(RUNS,)]
     stack.unchanged()
+
+
+@pytest.fixture
+def files(client, tmp_path):
+    """A compose project whose server has a SQLite file and a folder in a volume; all of it root's alone."""
+    name = new_name()
+    file = tmp_path / "compose.yml"
+    file.write_text(SQLITE.format(port=free_port()))
+    database = tmp_path / "mlflow.db"
+    fill(sa.create_engine(f"sqlite:///{database}"), "/mlflow/artifacts")
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        opened.execute(
+            "PRAGMA journal_mode=WAL"
+        )  # what a killed server leaves beside it counts too
+    contents = {"mlflow.db": database.read_bytes()}
+    contents |= {f"artifacts/{key}": content for key, content in ARTIFACTS.items()}
+    spool = io.BytesIO()
+    with tarfile.open(fileobj=spool, mode="w") as archive:
+        for path, content in contents.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(content), 0o600
+            archive.addfile(member, io.BytesIO(content))
+    client.volumes.create(name, labels={DEPLOYMENT: name})
+    container = client.containers.create(
+        built("versitygw"),
+        entrypoint=["sleep", "600"],
+        name=name,
+        working_dir="/mlflow",
+        volumes=[f"{name}:/mlflow"],
+        labels={
+            DEPLOYMENT: name,
+            "com.docker.compose.service": "mlflow",
+            "com.docker.compose.project.working_dir": str(tmp_path),
+        },
+    )
+    try:
+        container.put_archive("/mlflow", spool.getvalue())
+        yield file, container
+    finally:
+        sweep(client, name)
+
+
+def test_a_sqlite_file_and_a_folder_come_along(client, files, tmp_path):
+    file, container = files
+    stack = stack_of(client, tmp_path, file)
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(stack.close)
+        stack.up()
+        container.start()
+        refused = stack.cli("import-compose", str(file), "--with-data", "--yes", ok=False)
+        assert "stop it: docker compose stop mlflow" in refused
+        container.kill()
+        container.wait()
+        output = stack.cli("import-compose", str(file), "--with-data", "--yes")
+        assert f"other database, schema {REVISION}: " in output
+        assert f"{len(ARTIFACTS)} objects" in output
+        check(stack, tmp_path / "found")

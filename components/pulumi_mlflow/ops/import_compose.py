@@ -4,6 +4,7 @@ import importlib
 import ipaddress
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -75,7 +76,13 @@ def read(
         files = [first, *given[1:]] if given[1:] else _with_override(first, variables)
         texts = [file.read_text() for file in files]
         parsed = compose_file.parse(
-            texts[0], _reader(folder), variables, profiles, overrides=texts[1:]
+            texts[0],
+            _reader(folder),
+            variables,
+            profiles,
+            overrides=texts[1:],
+            # As `docker compose` makes it of the folder's name.
+            project=re.sub(r"[^a-z0-9_-]|^[_-]+", "", folder.name.lower()),
         )
     except compose_file.ComposeFileError as error:
         raise OpsError(f"{first}: {error}") from error

@@ -172,7 +172,7 @@ class DatabaseMapper:
                 )
             elif value:
                 notes.put(place, f"database.{key}", value)
-        self._query(place, url, found)
+        self._query(place, url)
         doubtful = found.whose is Whose.DOUBT
         if doubtful and not self._in_place:
             notes.find(
@@ -215,16 +215,8 @@ class DatabaseMapper:
             tls_mode="require" if str(url.query.get("sslmode", "")) in _ENCRYPTED else "disable",
         )
 
-    def _query(self, place: str, url: URL, found: Place) -> None:
+    def _query(self, place: str, url: URL) -> None:
         """Options of the URI that no setting has."""
-        existing = found.whose is Whose.ELSEWHERE or (found.whose is Whose.DOUBT and self._in_place)
-        if existing and _schema(url):
-            self._notes.find(
-                place,
-                f"search_path {_schema(url)}",
-                "not taken; MLflow's tables are in a schema of their own, and no setting of the stack names it",
-                "make it the user's own: ALTER ROLE … SET search_path",
-            )
         for name in sorted(url.query.keys() - _KNOWN_QUERY):
             if not name.startswith("ssl"):
                 self._notes.find(
@@ -250,6 +242,8 @@ class DatabaseMapper:
                 "a server without TLS on a network of your own: "
                 "pulumi config set --path mlflow:database.existing.tls_mode disable -s STACK",
             )
+        if schema := _schema(url):
+            notes.put(place, "database.existing.search_path", schema)
         notes.tell(
             place,
             notes.shown("", found.host),
@@ -264,6 +258,13 @@ class DatabaseMapper:
     def _by_service(self, given: Fact | None) -> None:
         notes = self._notes
         service = self._likely()
+        if given and service and is_unknown(given.value):
+            notes.find(
+                given.place,
+                "",
+                "is computed by a script that is not run",
+                f"{service.name} is taken for the database; if it is another one, set mlflow:database.* yourself",
+            )
         if service is None:
             notes.find(
                 given.place if given else "services",

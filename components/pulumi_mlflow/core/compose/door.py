@@ -9,7 +9,7 @@ from .parts import Parts
 from .program import mounted_from
 from .rules import Role
 
-_NGINX = ("nginx.conf", "default.conf", "mlflow.conf")
+_NGINX = ("nginx.conf", "default.conf", "mlflow.conf", "default.conf.template")
 _BASIC_AUTH = re.compile(
     r"traefik\.http\.middlewares\.([^.]+)\.basicauth\.(users|usersfile)$", re.IGNORECASE
 )
@@ -32,7 +32,9 @@ class Door:
         self.service = parts.first(Role.PROXY)
         self._files = dict(self._candidates(self.service)) if self.service else {}
         self.texts = [
-            text for path in self._files if path.endswith(".conf") and (text := read(path))
+            text
+            for path in self._files
+            if path.endswith((".conf", ".template")) and (text := read(path))
         ]
         self.caddy = [
             text for path in self._files if "caddyfile" in path.lower() and (text := read(path))

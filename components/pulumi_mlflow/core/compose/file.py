@@ -159,6 +159,7 @@ def parse(
     variables: Mapping[str, str],
     profiles: Collection[str] = (),
     overrides: Sequence[str] = (),
+    project: str = "",
 ) -> ComposeFile:
     """Read a compose file.
 
@@ -169,6 +170,7 @@ def parse(
         profiles: services with profiles take part only if one of theirs is among these; those of COMPOSE_PROFILES
             unless given; `*` is every one.
         overrides: further files' contents, each on top of those before, as with several `-f`.
+        project: the project's name where neither a variable nor the file gives one.
 
     Raises:
         ComposeFileError: it is no compose file, or it demands a variable that is not set.
@@ -179,7 +181,7 @@ def parse(
     tree = merged.content
     if not isinstance(tree.get("services"), dict):
         raise ComposeFileError("no 'services:' in it; is it a compose file?")
-    project = str(variables.get("COMPOSE_PROJECT_NAME") or tree.get("name") or "")
+    project = str(variables.get("COMPOSE_PROJECT_NAME") or tree.get("name") or project)
     reader = _Reader(read, variables, project)
     # Split as compose does: a service whose profile is empty runs where nothing is asked for.
     asked = set(profiles) or {p.strip() for p in variables.get("COMPOSE_PROFILES", "").split(",")}

@@ -287,6 +287,8 @@ class _Mapper:
         pending = ""
         for word in words:
             name, sign, value = word.partition("=")
+            if short := re.fullmatch(r"(-[a-z])(\d+)", word):
+                name, sign, value = short.group(1), "=", short.group(2)
             if pending == "-c":  # PostgreSQL's way: -c name=value
                 yield name, value
                 pending = ""
