@@ -26,7 +26,7 @@ def test_what_was_deleted_goes_for_good_and_all_else_stays(
     server, server_folder, launched, monkeypatch, capsys
 ):
     client = mlflow.MlflowClient(server, server)
-    experiment = client.create_experiment("kept")
+    experiment = client.create_experiment("kept by gc")
     kept, gone, young = (client.create_run(experiment).info.run_id for _ in range(3))
     for run_id in (kept, gone, young):
         client.log_text(run_id, run_id, "a.txt")
