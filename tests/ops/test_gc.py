@@ -22,9 +22,11 @@ def launched(server_folder, tmp_path):
     return tmp_path
 
 
-def test_what_was_deleted_goes_for_good_and_all_else_stays(server, server_folder, launched):
+def test_what_was_deleted_goes_for_good_and_all_else_stays(
+    server, server_folder, launched, monkeypatch, capsys
+):
     client = mlflow.MlflowClient(server, server)
-    experiment = client.create_experiment("kept")
+    experiment = client.create_experiment("kept by gc")
     kept, gone, young = (client.create_run(experiment).info.run_id for _ in range(3))
     for run_id in (kept, gone, young):
         client.log_text(run_id, run_id, "a.txt")
@@ -35,23 +37,31 @@ def test_what_was_deleted_goes_for_good_and_all_else_stays(server, server_folder
     def files(run_id):
         return list((server_folder / "artifacts").glob(f"*/{run_id}/artifacts/a.txt"))
 
-    def run(*arguments):
-        return gc.run_local(launched, server, ["gc", *arguments]).splitlines()
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{server_folder}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
 
-    assert run("30d", "--dry-run") == []
-    shown = run("0s", "--dry-run")
+    def here(older_than, *, dry_run):
+        """In this process: as a program it imports MLflow first, for seconds."""
+        before = mlflow.get_tracking_uri()
+        upkeep.gc(older_than, dry_run=dry_run)
+        mlflow.set_tracking_uri(before)
+        return capsys.readouterr().out.splitlines()
+
+    assert here("30d", dry_run=True) == []
+    shown = here("0s", dry_run=True)
     assert f"run {gone}" in shown
     assert any(name in line for line in shown)
     assert not any(kept in line for line in shown)
     assert files(gone)
     assert client.get_run(gone).info.lifecycle_stage == "deleted"
-    assert f"Run with ID {gone} has been permanently deleted." in run("0s")
+    said = gc.run_local(launched, server, ["gc", "0s"])
+    assert f"Run with ID {gone} has been permanently deleted." in said
     assert not files(gone)
     with pytest.raises(MlflowException, match="not found"):
         client.get_run(gone)
     assert client.get_experiment_by_name(name) is None
     client.delete_run(young)
-    run("1h")
+    here("1h", dry_run=False)
     assert client.get_run(young).info.lifecycle_stage == "deleted"
     assert files(kept)
     assert files(young)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -357,6 +358,9 @@ def test_artifacts_that_lie_elsewhere_are_found_or_named(odd, tmp_path):
     for run in (there, store, lost, beside):
         (run / "artifacts" / "notes.txt").unlink()
     (lost / "artifacts").rmdir()
+    linked = odd.store.run("0", "a link that leads nowhere")
+    shutil.rmtree(linked / "artifacts")
+    (linked / "artifacts").symlink_to("/data/artifacts")
     git = odd.store.run("0", "from git, which knows no empty folder")
     shutil.rmtree(git / "artifacts")
     meta = yaml.safe_load((beside / "meta.yaml").read_text())
@@ -366,12 +370,13 @@ def test_artifacts_that_lie_elsewhere_are_found_or_named(odd, tmp_path):
     kept.mkdir(parents=True)
     (kept / "of a server.txt").touch()
     report = odd.again()
-    assert report.taken["runs"] == 5
+    assert report.taken["runs"] == 6
     assert odd.artifacts(odd.run(there)) == ["model.bin"]
     assert odd.artifacts(odd.run(beside)) == ["of a server.txt"]
     assert named(report, f"0/{store.name}", "s3://bucket/0/store/artifacts")
     assert named(report, f"0/{lost.name}", "file:///old/place")
-    assert len(report.left) == 2
+    assert named(report, f"0/{linked.name}/artifacts", "leads nowhere")
+    assert len(report.left) == 3
 
 
 def test_registered_models_with_gaps_are_told(odd):
@@ -442,3 +447,41 @@ def test_the_exit_code_tells_whether_all_arrived(odd, project, capsys):
     assert code == 2
     assert f"not taken  0/{run.name}/params/.DS_Store: is no data" in err
     assert "Was there: 1 runs" in out.replace("1 experiments, ", "")
+
+
+def test_files_that_may_not_be_read_are_named(odd, monkeypatch):
+    fine, private = odd.store.run("0", "fine"), odd.store.run("0", "private")
+    # The tests may run as root, who may read everything.
+    secret = {private / "params" / "lr", private / "artifacts" / "notes.txt", private / "metrics"}
+    access, listed = os.access, Path.iterdir
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in secret and access(path, mode))
+
+    def iterdir(path):
+        if path in secret:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    report = odd.again()
+    assert odd.run(fine).data.params == {"lr": "0.1"}
+    assert (odd.run(private).data.params, odd.run(private).data.metrics) == ({}, {})
+    for place in (
+        "params/lr: may not be read",
+        "artifacts/notes.txt: may not",
+        "metrics: permission",
+    ):
+        assert named(report, f"0/{private.name}/{place}"), report.left
+
+
+def test_a_parent_that_an_interrupted_import_did_not_tell_is_told_by_the_next(odd):
+    parent = odd.store.run("0", "parent", start_time=1600000009000)
+    child = odd.store.run("0", "child")
+    (child / "tags" / "mlflow.parentRunId").write_text(parent.name)
+    odd.again()
+    there = odd.run(child).info.run_id
+    new_parent = odd.run(parent).info.run_id
+    assert odd.client.get_run(there).data.tags["mlflow.parentRunId"] == new_parent
+    odd.client.delete_tag(there, "mlflow.parentRunId")
+    again = odd.again()
+    assert (again.taken["runs"], again.left) == (0, [])
+    assert odd.client.get_run(there).data.tags["mlflow.parentRunId"] == new_parent

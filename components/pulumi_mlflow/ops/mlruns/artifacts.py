@@ -100,6 +100,8 @@ class Artifacts:
     def _find(self, owner: Path, recorded: str) -> Path | None:
         """Where the artifacts lie now: in the folder, or where they were when they were logged."""
         here = owner / "artifacts"
+        if os.path.lexists(here) and not is_folder(here):
+            self._report.leave(here, "is no folder, or a link that leads nowhere")
         has_files = _has_entries(here)
         parts = urlsplit(recorded)
         if re.match(r"[A-Za-z]:[\\/]", recorded):  # of Windows
