@@ -152,6 +152,9 @@ class KubernetesTrackingServerArgs(TypedDict):
     """A server of its own for jobs; none are run unless given."""
     monitoring_namespace: NotRequired[Optional[str]]
     """Namespace of Prometheus, which may then ask for metrics; there are none unless given."""
+    cluster: NotRequired[Optional[workload.KubernetesAccessArgs]]
+    """How this machine reaches the cluster, to see rollouts and jobs through; left to Pulumi's provider unless given,
+    which takes some for done too early, and tells of an image that cannot be pulled only when its time is up."""
     cluster_domain: NotRequired[str]
     """What the names of Services end in; `cluster.local` unless given."""
     deployment: NotRequired[str]
@@ -189,7 +192,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         args: KubernetesTrackingServerArgs,
         opts: Optional[pulumi.ResourceOptions] = None,
     ) -> None:
-        super().__init__(name, args.get("deployment"), opts)
+        super().__init__(name, args.get("deployment"), opts, args.get("cluster"))
         database, artifacts = args["database"], args["artifacts"]
         direct = args.get("migration_database", database)
         vault = args.get("database_secret")
