@@ -17,7 +17,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass
 class FakeKube:
-    """An API for `PULUMI_MLFLOW_KUBE`.
+    """An API for `PULUMI_MLFLOW_ROLLOUTS`.
 
     Attributes:
         log: the test provider's.
@@ -54,7 +54,7 @@ class FakeKube:
 
     @property
     def environment(self):
-        return {"PULUMI_MLFLOW_KUBE": f"http://127.0.0.1:{self.server.server_port}"}
+        return {"PULUMI_MLFLOW_ROLLOUTS": f"http://127.0.0.1:{self.server.server_port}"}
 
     def objects(self):
         """What there is: by kind and name, as the cluster finds it."""

@@ -27,8 +27,6 @@ MIGRATION = "migration"
 """Role of the migration's pods: they serve nobody."""
 
 _MIGRATION_SECONDS = 1800
-_MIGRATION_MB = 768
-"""MLflow, all loaded, in one process takes 210 to 440 MiB, see core/budgets.py."""
 
 _LOGIN_SECONDS = 120
 """How long the administrator's login is tried. The job has three tries, each with the secret as it is then: longer than
@@ -332,7 +330,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                 manifests.container(
                     MIGRATION,
                     image,
-                    manifests.resources(_MIGRATION_MB, 0.25, 1),
+                    manifests.resources(budgets.MIGRATION_MB, 0.25, 1),
                     [manifests.files_mount("files")],
                     command=[ENTRYPOINT],
                     args=[*BOOT, "migrate"],
@@ -661,7 +659,7 @@ def _make_user(image: pulumi.Output[str]) -> dict[str, Any]:
     return manifests.container(
         "user",
         image,
-        manifests.resources(_MIGRATION_MB, 0.25, 1),
+        manifests.resources(budgets.MIGRATION_MB, 0.25, 1),
         [manifests.files_mount("user-files")],
         command=[ENTRYPOINT],
         args=MAKE_USER,
