@@ -336,7 +336,8 @@ def _cluster(
         raise ValueError("kubernetes: missing, and the rules have let it pass")
     import kubernetes_stack  # noqa: PLC0415 - loads Kubernetes' SDK, which takes a second
 
-    opts = pulumi.ResourceOptions(providers=[account, kubernetes_stack.cluster(settings)])
+    reach = kubernetes_stack.access(settings)
+    opts = pulumi.ResourceOptions(providers=[account, kubernetes_stack.cluster(reach)])
     namespace = kubernetes_stack.network(settings, opts, "namespace")
     identity = kubernetes_stack.identity(settings)
     if chosen.cluster:
@@ -362,6 +363,7 @@ def _cluster(
             database=data.database,
             artifacts=access.artifacts,
             images={key: image.reference for key, image in images.items()},
+            access=reach,
             also_in=[place["place"]],
             admin_store={"store": chosen.secret_store} if data.made else None,
             identity=identity,

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from pulumi_mlflow.core import alb
+from pulumi_mlflow.core import alb, budgets
 from sections import AWS, CLOUD, KUBERNETES, Section, only
 from values import (
     AwsId,
@@ -569,9 +569,10 @@ class Jobs(Section):
 
     memory_mb: Whole | None = Field(
         None,
-        ge=1536,
+        ge=budgets.LEAST_JOBS_MB,
         le=1_048_576,
-        description="Its memory limit, in MiB; for idle job processes and small jobs (1664) unless given.",
+        description="Its memory limit, in MiB; for idle job processes and small jobs "
+        f"({budgets.jobs_memory_mb()}) unless given.",
         examples=[4096],
         json_schema_extra=only(*CLOUD),
     )

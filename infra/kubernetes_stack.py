@@ -32,6 +32,7 @@ class Needs:
         database: where runs are kept.
         artifacts: where artifacts are kept.
         images: `server`, `nginx`, and `oauth2_proxy` where a provider logs users in.
+        access: how this machine reaches the cluster; see `access`.
         cluster: name of the database's own cluster, to be watched; empty for one of others.
         also_in: places that the cluster is in.
         admin_store: what opens the secret of the database's administrator, who makes the servers' user.
@@ -41,6 +42,7 @@ class Needs:
     database: DatabaseEndpoint
     artifacts: ArtifactEndpoint
     images: Mapping[str, pulumi.Input[str]]
+    access: Mapping[str, Any]
     cluster: str = ""
     also_in: list[str] = field(default_factory=list)
     admin_store: Mapping[str, Any] | None = None
@@ -49,7 +51,8 @@ class Needs:
 
 def compose(settings: Settings) -> None:
     """Register the components and export what users and the operations need."""
-    opts = pulumi.ResourceOptions(providers=[cluster(settings)])
+    reach = access(settings)
+    opts = pulumi.ResourceOptions(providers=[cluster(reach)])
     namespace = network(settings, opts)
     database, name = _database(settings, namespace, opts)
     serve(
@@ -57,8 +60,9 @@ def compose(settings: Settings) -> None:
         namespace,
         Needs(
             database=database,
-            artifacts=_artifacts(settings, namespace, opts),
+            artifacts=_artifacts(settings, namespace, reach, opts),
             images=images(settings),
+            access=reach,
             cluster=name,
             identity=identity(settings),
         ),
@@ -66,17 +70,20 @@ def compose(settings: Settings) -> None:
     )
 
 
-def cluster(settings: Settings) -> kubernetes.Provider:
-    """The cluster, by a context of this machine's kubeconfig or by another stack's output."""
+def access(settings: Settings) -> dict[str, Any]:
+    """How this machine reaches the cluster: by a context of its kubeconfig or by another stack's output."""
     wanted = settings.kubernetes
     if wanted is None:
         raise ValueError("kubernetes: missing, and the rules have let it pass")
     if wanted.stack:
         other = pulumi.StackReference("cluster-stack", wanted.stack)
-        return kubernetes.Provider(
-            "cluster", kubeconfig=pulumi.Output.secret(other.require_output("kubeconfig"))
-        )
-    return kubernetes.Provider("cluster", context=wanted.context)
+        return {"kubeconfig": pulumi.Output.secret(other.require_output("kubeconfig"))}
+    return {"context": wanted.context}
+
+
+def cluster(reach: Mapping[str, Any]) -> kubernetes.Provider:
+    """The cluster that `access` leads to."""
+    return kubernetes.Provider("cluster", **reach)
 
 
 def network(
@@ -160,7 +167,10 @@ def _archive(wanted: Archive | None) -> KubernetesArchiveArgs | None:
 
 
 def _artifacts(
-    settings: Settings, namespace: KubernetesNetwork, opts: pulumi.ResourceOptions
+    settings: Settings,
+    namespace: KubernetesNetwork,
+    reach: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
 ) -> ArtifactEndpoint:
     wanted = settings.artifacts
     if wanted.store is Store.S3:
@@ -170,6 +180,7 @@ def _artifacts(
         "artifacts",
         {
             "namespace": namespace.namespace,
+            "cluster": reach,
             "image": known["store"],
             "job_image": known["server"],
             "pull_secrets": _pull_secrets(settings),
@@ -196,7 +207,7 @@ def serve(
         opts: with the cluster's provider.
     """
     server = _server(settings, namespace, needs, opts)
-    door = _door(settings, namespace, server, needs.images, opts)
+    door = _door(settings, namespace, server, needs, opts)
     _watch(settings, namespace, server, needs, opts)
     wanted, destination = settings.backup, parts.dump_there(settings)
     if wanted and (wanted.gc_days or destination):
@@ -240,6 +251,7 @@ def _server(
     replicas, most = tracking.replicas, tracking.max_replicas or tracking.replicas
     args: Any = {
         "namespace": namespace.namespace,
+        "cluster": needs.access,
         "image": needs.images["server"],
         "pull_secrets": _pull_secrets(settings),
         "database": needs.database,
@@ -276,12 +288,13 @@ def _door(
     settings: Settings,
     namespace: KubernetesNetwork,
     server: KubernetesTrackingServer,
-    known: Mapping[str, pulumi.Input[str]],
+    needs: Needs,
     opts: pulumi.ResourceOptions,
 ) -> KubernetesAuthProxy:
-    wanted = settings.kubernetes
+    wanted, known = settings.kubernetes, needs.images
     args: Any = {
         "namespace": namespace.namespace,
+        "cluster": needs.access,
         "image": known["nginx"],
         "pull_secrets": _pull_secrets(settings),
         "tracking": server.endpoint,

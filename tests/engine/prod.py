@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from tests.engine.fake_aws import FakeAws
+from tests.engine.fake_kube import FakeKube
 from tests.stacks.cloud import SENTINEL, merged
 from tests.support import ROOT, Workspace, toolchain_environment
 
@@ -40,6 +41,7 @@ class Prod:
         workspace: its project and state.
         tree: its settings.
         fake: what answers the components' own questions to AWS, and the log.
+        kube: what answers those to a cluster.
         env: variables for `pulumi`.
         taken: seconds of the first preview.
     """
@@ -47,6 +49,7 @@ class Prod:
     workspace: Workspace
     tree: dict
     fake: FakeAws
+    kube: FakeKube
     env: dict
     taken: float = 0
 
@@ -104,13 +107,14 @@ def made_in_order(done, *names):
 
 
 @contextmanager
-def brought_up(folder, tree, packages, **variables):
+def brought_up(folder, tree, packages, uid=lambda _body: "", **variables):
     """A stack of these settings.
 
     Args:
         folder: an empty one, for project, state and log.
         tree: its settings.
         packages: of Pulumi, that the test provider stands in for.
+        uid: of an object in the API server, if there is one.
         variables: of the test provider.
     """
     log = folder / "log"
@@ -119,13 +123,18 @@ def brought_up(folder, tree, packages, **variables):
     places = Places(ROOT, Path(environment["PULUMI_MLFLOW_CACHE"]))
     with (
         FakeAws(log) as fake,
+        FakeKube(log, uid) as kube,
         providers.stand_in(
             places, environment, packages, words=("--apply", "--log", str(log))
         ) as attached,
     ):
         workspace = Workspace(folder / "project", "prod", plain(tree))
-        env = {providers.ATTACH: attached[providers.ATTACH], **fake.environment}
-        prod = Prod(workspace, tree, fake, env)
+        env = {
+            providers.ATTACH: attached[providers.ATTACH],
+            **fake.environment,
+            **kube.environment,
+        }
+        prod = Prod(workspace, tree, fake, kube, env)
         words = [f"mlflow:{key}={value}" for key, value in typed(tree).items()]
         prod.pulumi("config", "set-all", *[part for one in words for part in ("--secret", one)])
         started = time.monotonic()

@@ -32,7 +32,11 @@ OPERATORS = {
 def prod(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("apiserver")
     kube = str(server.kubeconfig())
-    with brought_up(folder, SETTINGS, ["kubernetes"], PULUMI_MLFLOW_KUBE=kube) as found:
+
+    def uid(body):
+        return server.get(body).json()["metadata"]["uid"]
+
+    with brought_up(folder, SETTINGS, ["kubernetes"], uid, PULUMI_MLFLOW_KUBE=kube) as found:
         yield found
 
 

@@ -49,6 +49,20 @@ def test_another_image_has_another_migration_first_and_touches_no_data(prod):
     assert not [line for line in done if line["type"] in STATEFUL]
 
 
+def test_a_change_that_failed_and_was_taken_back_takes_nothing_away_that_is_in_use(prod):
+    """What had the old name waits for its deletion, and must not be what has the new one."""
+    with prod.settings({"registry": {"server": "registry.corp.example/mlflow:missing"}}):
+        said = prod.up(ok=False)
+    assert "manifest unknown" in said
+    prod.up()
+    there = prod.kube.objects()
+    for one in prod.state():
+        if one["type"].startswith("kubernetes:"):
+            key = (one["inputs"]["kind"], one["inputs"]["metadata"]["name"])
+            assert key in there, f"{one['urn']} is gone"
+    checks.stays_as_it_is(prod)
+
+
 def test_what_holds_data_is_destroyed_only_once_it_is_unprotected(prod):
     """The last one: nothing is left."""
     checks.keeps_its_data(prod)

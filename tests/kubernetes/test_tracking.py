@@ -682,7 +682,7 @@ def test_one_server_runs_jobs_and_the_others_run_none(with_jobs):
     assert jobs.spec["strategy"] == {"type": "Recreate"}
     assert jobs.container["args"][jobs.container["args"].index("--workers") + 1] == "1"
     assert "--expose-prometheus" not in jobs.container["args"]
-    assert jobs.container["resources"]["limits"]["memory"] == "1664Mi"
+    assert jobs.container["resources"]["limits"]["memory"] == "2560Mi"
     assert "tracking-migration" in jobs.depends_on
     assert made["endpoint"]["jobs_url"] == (
         "http://mlflow-prod-jobs.mlflow-prod.svc.cluster.local:5000",

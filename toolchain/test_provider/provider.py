@@ -136,7 +136,7 @@ class TestProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Delete(self, request: Any, context: Any) -> Any:
-        self._begin("delete", request, {}, context)
+        self._begin("delete", request, read(request.old_inputs), context)
         if self._cluster and _type(request.urn).startswith("kubernetes:"):
             cluster, gone = self._cluster, plain(read(request.old_inputs))
             _asked(lambda: cluster.delete(gone), context)

@@ -3,15 +3,23 @@
 _SERVER_BASE_MB = 256
 _SERVER_LEAST_WORKER_MB = 256
 _SERVER_WORKER_MB = 384
-"""Measured (MLflow 3.17.2, uvicorn, jobs off, SQLite, 8 clients with log-batch and 30 MB artifacts), the processes'
-proportional set size in MB: 1 worker 446 idle and 493 at most, 2 workers 656 and 718, 4 workers 1027 and 1127. So some
-210 for the parent, which has the whole of MLflow loaded, and 230 a worker. Least is that with little to spare; what we
-set adds room for boto3's clients and the parts of its transfers (10 threads with 8 MB each)."""
+"""Room over what docs/memory.py has measured (docs/memory.md): some 210 for the parent, which has the whole of MLflow
+loaded, and 150 to 200 a worker under load. Least is that with little to spare."""
 
-_JOBS_MB = 1024
-"""Eight processes that run jobs: 0.9 GB idle (MLflow 3.17.2). What a job itself takes comes on top."""
+_JOBS_MB = 1920
+"""Processes that run jobs, each with MLflow loaded: 1.3 GB more than a server without them, idle (docs/memory.md). The
+rest is for small jobs: what a job itself takes comes on top."""
+
+LEAST_JOBS_MB = 2048
+"""A server for jobs that has as good as no job to run, with a fifth to spare."""
 
 _JOB_PROCESSES = 8
+
+MIGRATION_MB = 768
+"""Memory limit of a migration, in MiB, where nothing rounds it up."""
+
+UPKEEP_MB = 1024
+"""Memory limit of a copy of the database or a clean-up, in MiB."""
 
 _POOLS = 2
 """Connection pools of a worker: tracking store and model registry each have an engine of their own

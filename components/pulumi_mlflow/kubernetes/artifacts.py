@@ -18,6 +18,9 @@ CLIENTS = ("tracking", "jobs", "gc", "backup", "bucket")
 _NAME_LIMIT = 52
 """Longest name of a StatefulSet, in characters: its pods get a label of the name and ten more."""
 
+_STORE_SECONDS = 600
+"""For the old pod to end, its disk to move, and the new one to start."""
+
 BUCKET = "bucket"
 """Role of the job that makes the bucket, and proves that it works."""
 
@@ -43,6 +46,9 @@ class KubernetesArtifactStoreArgs(TypedDict):
     """Storage class of the disk; the cluster's usual one unless given."""
     memory_mb: NotRequired[int]
     """Memory limit, in MiB; 512 unless given."""
+    cluster: NotRequired[Optional[workload.KubernetesAccessArgs]]
+    """How this machine reaches the cluster, to see rollouts and jobs through; left to Pulumi's provider unless given,
+    which takes some for done too early, and tells of an image that cannot be pulled only when its time is up."""
     cluster_domain: NotRequired[str]
     """What the names of Services end in; `cluster.local` unless given."""
     deployment: NotRequired[str]
@@ -70,7 +76,7 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
         args: KubernetesArtifactStoreArgs,
         opts: Optional[pulumi.ResourceOptions] = None,
     ) -> None:
-        super().__init__(name, args.get("deployment"), opts)
+        super().__init__(name, args.get("deployment"), opts, args.get("cluster"))
         namespace, store = args["namespace"], args.get("store", "versitygw")
         program = store_server.store_program(store)
         bucket = args.get("bucket") or stores.default_bucket(store)
@@ -187,14 +193,15 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
             "selector": {"matchLabels": self._pods_of(self._role)},
             "template": {"metadata": {"labels": self._labels()}, "spec": pod},
         }
-        return kubernetes.apps.v1.StatefulSet(
+        name = naming.physical_name(self._deployment, self._role, limit=_NAME_LIMIT)
+        made = kubernetes.apps.v1.StatefulSet(
             self._child("store"),
-            metadata=self._meta(
-                naming.physical_name(self._deployment, self._role, limit=_NAME_LIMIT), namespace
-            ),
+            metadata=self._meta(name, namespace, annotations=self._awaited()),
             spec=spec,
             opts=self._opts(depends_on=[allowed]),
         )
+        version = workload.version_of(spec)
+        return self._ready("store", namespace, made, name, version, self._role, _STORE_SECONDS)
 
     def _bucket(
         self,

@@ -8,7 +8,7 @@ import pulumi_kubernetes as kubernetes
 
 from .. import endpoints
 from ..contracts import ArtifactEndpoint, AuthMode, DatabaseEndpoint, TrackingEndpoint
-from ..core import auth, cron, external_secrets, manifests, naming, server
+from ..core import auth, budgets, cron, external_secrets, manifests, naming, server
 from ..core.files import FILES_PATH
 from ..core.server_image import ENTRYPOINT, PORT, SCRATCH, UID, UPKEEP
 from . import workload
@@ -178,7 +178,9 @@ class KubernetesBackup(workload.KubernetesComponent):
                 manifests.container(
                     role,
                     image,
-                    manifests.resources(1024, 0.25, 1, manifests.SPARE_DISK_MB + scratch_mb),
+                    manifests.resources(
+                        budgets.UPKEEP_MB, 0.25, 1, manifests.SPARE_DISK_MB + scratch_mb
+                    ),
                     [
                         manifests.files_mount("files"),
                         {"name": "scratch", "mountPath": SCRATCH},

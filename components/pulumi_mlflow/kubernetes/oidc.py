@@ -33,6 +33,9 @@ class KubernetesOidcArgs(TypedDict):
     """Addresses where the provider may be; all unless given."""
     memory_mb: NotRequired[int]
     """Memory limit of each, in MiB; 128 unless given."""
+    cluster: NotRequired[Optional[workload.KubernetesAccessArgs]]
+    """How this machine reaches the cluster, to see rollouts and jobs through; left to Pulumi's provider unless given,
+    which takes some for done too early, and tells of an image that cannot be pulled only when its time is up."""
     cluster_domain: NotRequired[str]
     """What the names of Services end in; `cluster.local` unless given."""
     deployment: NotRequired[str]
@@ -50,7 +53,7 @@ class KubernetesOidc(workload.KubernetesComponent):
     def __init__(
         self, name: str, args: KubernetesOidcArgs, opts: Optional[pulumi.ResourceOptions] = None
     ) -> None:
-        super().__init__(name, args.get("deployment"), opts)
+        super().__init__(name, args.get("deployment"), opts, args.get("cluster"))
         namespace, port = args["namespace"], login.OIDC_PORT
         image = workload.checked_image(args["image"])
         held = self._files(

@@ -127,6 +127,9 @@ class KubernetesAuthProxyArgs(TypedDict):
     """Addresses where the identity provider may be; all unless given."""
     dns: NotRequired[str]
     """Name or address of the cluster's name server; that of CoreDNS unless given."""
+    cluster: NotRequired[Optional[workload.KubernetesAccessArgs]]
+    """How this machine reaches the cluster, to see rollouts and jobs through; left to Pulumi's provider unless given,
+    which takes some for done too early, and tells of an image that cannot be pulled only when its time is up."""
     cluster_domain: NotRequired[str]
     """What the names of Services end in; `cluster.local` unless given."""
     deployment: NotRequired[str]
@@ -159,7 +162,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
         args: KubernetesAuthProxyArgs,
         opts: Optional[pulumi.ResourceOptions] = None,
     ) -> None:
-        super().__init__(name, args.get("deployment"), opts)
+        super().__init__(name, args.get("deployment"), opts, args.get("cluster"))
         tracking, namespace = args["tracking"], args["namespace"]
         require_reach(
             name, workload.place(self._deployment), tracking["component"], tracking["reach"]
@@ -241,6 +244,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
             self._child("oidc"),
             {
                 "namespace": args["namespace"],
+                "cluster": args.get("cluster"),
                 "image": image,
                 "pull_secrets": args.get("pull_secrets", []),
                 "provider": provider,

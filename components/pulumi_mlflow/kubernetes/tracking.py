@@ -27,8 +27,6 @@ MIGRATION = "migration"
 """Role of the migration's pods: they serve nobody."""
 
 _MIGRATION_SECONDS = 1800
-_MIGRATION_MB = 768
-"""MLflow, all loaded, in one process takes 210 to 440 MiB, see core/budgets.py."""
 
 _LOGIN_SECONDS = 120
 """How long the administrator's login is tried. The job has three tries, each with the secret as it is then: longer than
@@ -152,6 +150,9 @@ class KubernetesTrackingServerArgs(TypedDict):
     """A server of its own for jobs; none are run unless given."""
     monitoring_namespace: NotRequired[Optional[str]]
     """Namespace of Prometheus, which may then ask for metrics; there are none unless given."""
+    cluster: NotRequired[Optional[workload.KubernetesAccessArgs]]
+    """How this machine reaches the cluster, to see rollouts and jobs through; left to Pulumi's provider unless given,
+    which takes some for done too early, and tells of an image that cannot be pulled only when its time is up."""
     cluster_domain: NotRequired[str]
     """What the names of Services end in; `cluster.local` unless given."""
     deployment: NotRequired[str]
@@ -189,7 +190,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         args: KubernetesTrackingServerArgs,
         opts: Optional[pulumi.ResourceOptions] = None,
     ) -> None:
-        super().__init__(name, args.get("deployment"), opts)
+        super().__init__(name, args.get("deployment"), opts, args.get("cluster"))
         database, artifacts = args["database"], args["artifacts"]
         direct = args.get("migration_database", database)
         vault = args.get("database_secret")
@@ -329,7 +330,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
                 manifests.container(
                     MIGRATION,
                     image,
-                    manifests.resources(_MIGRATION_MB, 0.25, 1),
+                    manifests.resources(budgets.MIGRATION_MB, 0.25, 1),
                     [manifests.files_mount("files")],
                     command=[ENTRYPOINT],
                     args=[*BOOT, "migrate"],
@@ -658,7 +659,7 @@ def _make_user(image: pulumi.Output[str]) -> dict[str, Any]:
     return manifests.container(
         "user",
         image,
-        manifests.resources(_MIGRATION_MB, 0.25, 1),
+        manifests.resources(budgets.MIGRATION_MB, 0.25, 1),
         [manifests.files_mount("user-files")],
         command=[ENTRYPOINT],
         args=MAKE_USER,

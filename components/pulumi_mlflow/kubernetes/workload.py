@@ -1,17 +1,37 @@
-"""What all our workloads have in common: files from a Secret, jobs, rollouts, services, edges of the network."""
+"""What all our workloads have in common: jobs, rollouts, services, edges of the network."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NotRequired, Optional, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from ..component import MlflowComponent
-from ..contracts import ArtifactEndpoint, DatabaseEndpoint, Scope, require_reach
-from ..core import external_secrets, files, manifests, naming, urls
-from .unique import UniqueSuffix
+from ..contracts import ArtifactEndpoint, DatabaseEndpoint
+from ..core import manifests, naming, urls
+from .objects import (
+    Files,
+    KubernetesExternalSecretArgs,
+    KubernetesObjects,
+    KubernetesSecretStoreArgs,
+    place,
+)
+from .ready import AT_ONCE, ROLLOUT_SECONDS, KubernetesAccessArgs, KubernetesReady
+
+__all__ = [
+    "CLUSTER_DOMAIN",
+    "EVERYWHERE",
+    "Files",
+    "KubernetesAccessArgs",
+    "KubernetesComponent",
+    "KubernetesExternalSecretArgs",
+    "KubernetesSecretStoreArgs",
+    "checked_image",
+    "place",
+    "port_of",
+    "pull_secrets",
+    "version_of",
+]
 
 CLUSTER_DOMAIN = "cluster.local"
 """What the names of Services end in, unless the cluster's owner chose otherwise."""
@@ -19,311 +39,17 @@ CLUSTER_DOMAIN = "cluster.local"
 EVERYWHERE = ["0.0.0.0/0"]
 """Where databases, stores and providers of others may be, unless the caller knows better."""
 
-_VERSION_LENGTH = 17
-"""Of `-` and the version of files at the end of a name."""
+_HASH_LENGTH = 10
 
-_JOB_HASH_LENGTH = 10
+_SPARE_SECONDS = 300
+"""How much longer than it may take a job is waited for: Kubernetes itself ends it, and says why."""
 
 _HTTPS = 443
 """Where a store has no URL of its own: S3, Google Cloud Storage, Azure."""
 
 
-def place(deployment: str) -> str:
-    """The place, in the sense of `contracts.Scope`, of what runs in a deployment's namespace."""
-    return Scope.CLUSTER.place(deployment)
-
-
-class KubernetesExternalSecretArgs(TypedDict):
-    """The database's password, fetched from a vault by the External Secrets operator."""
-
-    store: str
-    """Name of the store that opens the vault."""
-    kind: NotRequired[str]
-    """`ClusterSecretStore` or `SecretStore`; `ClusterSecretStore` unless given."""
-    key: pulumi.Input[str]
-    """Name of the secret in the vault, such as the ARN of RDS's own in Secrets Manager."""
-    property: NotRequired[str]
-    """Field of it; `password` unless given."""
-    refresh: NotRequired[str]
-    """How often it is fetched; `15m` unless given."""
-
-
-class KubernetesSecretStoreArgs(TypedDict):
-    """Whence the External Secrets operator fetches the secret of a database's administrator."""
-
-    store: str
-    """Name of the store that opens the vault."""
-    kind: NotRequired[str]
-    """`ClusterSecretStore` or `SecretStore`; `ClusterSecretStore` unless given."""
-    refresh: NotRequired[str]
-    """How often it is fetched; `5m` unless given, so that a migration's tries outlast a rotation."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """Configuration and secrets that are in a Secret of the cluster.
-
-    Attributes:
-        secret: name of the Secret, which is another one whenever something else is in it.
-        paths: where a container finds each, below `files.FILES_PATH`.
-    """
-
-    secret: pulumi.Output[str]
-    paths: tuple[str, ...]
-
-    def volume(self) -> dict[str, Any]:
-        """The files as a volume of the name `files`."""
-        return manifests.secret_volume("files", self.secret, self.paths)
-
-    def volume_with(self, name: str, other: "Files") -> dict[str, Any]:
-        """These files and others in one folder, as a volume.
-
-        Args:
-            name: of the volume.
-            other: files with other paths.
-        """
-        return manifests.joined_volume(name, (self.secret, self.paths), (other.secret, other.paths))
-
-
-class KubernetesComponent(MlflowComponent):
-    """A component of objects in a namespace.
-
-    Raises:
-        ValueError: the deployment's name cannot begin the name of a Service.
-    """
-
-    def __init__(
-        self, name: str, deployment: Optional[str], opts: Optional[pulumi.ResourceOptions]
-    ) -> None:
-        super().__init__(name, deployment, opts)
-        # Such as `mlflow-prod`: valid as a label too.
-        self._base = naming.physical_name(self._deployment)
-        if not self._base[0].isalpha():
-            raise ValueError(
-                f"{name}: deployment: must begin with a letter, since names of Services do (got {self._deployment!r}); "
-                "give another 'deployment', or rename project or stack"
-            )
-
-    def _labels(self) -> dict[str, str]:
-        return self._labels_of(self._role)
-
-    def _labels_of(self, role: str) -> dict[str, str]:
-        """Labels of a role's objects and pods."""
-        return naming.labels(self._base, role)
-
-    def _pods_of(self, role: str) -> dict[str, str]:
-        """What selects a role's pods; never changes, since selectors of a Deployment cannot."""
-        labels = self._labels_of(role)
-        return {key: labels[key] for key in ("pulumi-mlflow/deployment", "pulumi-mlflow/role")}
-
-    def _require(
-        self, endpoints: Iterable[DatabaseEndpoint | ArtifactEndpoint], also_in: Sequence[str]
-    ) -> None:
-        """Refuse endpoints that pods of this cluster cannot reach.
-
-        Args:
-            endpoints: what the component was given.
-            also_in: places that the cluster's nodes are in, beside its own.
-
-        Raises:
-            UnreachableEndpointError: names both components.
-        """
-        for given in endpoints:
-            if not set(given["reach"]) & set(also_in):
-                require_reach(
-                    self._logical_name,
-                    place(self._deployment),
-                    given["component"],
-                    given["reach"],
-                )
-
-    def _meta(
-        self,
-        name: pulumi.Input[str],
-        namespace: pulumi.Input[str],
-        role: Optional[str] = None,
-        annotations: Optional[Mapping[str, pulumi.Input[str]]] = None,
-    ) -> Any:
-        """Metadata of an object.
-
-        Args:
-            name: physical name.
-            namespace: where it is.
-            role: whose it is; the component's unless given.
-            annotations: as the API has them.
-        """
-        return {
-            "name": name,
-            "namespace": namespace,
-            "labels": self._labels_of(role or self._role),
-            **({"annotations": dict(annotations)} if annotations else {}),
-        }
-
-    def _host(
-        self,
-        service: str,
-        namespace: pulumi.Input[str],
-        domain: str,
-        after: pulumi.Resource,
-    ) -> pulumi.Output[str]:
-        """Full name of a Service, known once something is there. nginx's resolver knows no search list.
-
-        Args:
-            service: its name.
-            namespace: where it is.
-            domain: the cluster's.
-            after: what must be there first.
-        """
-        return pulumi.Output.all(namespace, after.urn).apply(
-            lambda known: f"{service}.{known[0]}.svc.{domain}"
-        )
-
-    def _versioned(self, child: str, base: str, version: pulumi.Output[str]) -> pulumi.Output[str]:
-        """Name of an object that is made anew when its version changes.
-
-        Args:
-            child: logical name of the object below the component's.
-            base: what its names begin with.
-            version: hexadecimal digits that tell one content of it from another.
-        """
-        made = UniqueSuffix(self._child(f"{child}-name"), version, self._opts())
-        return made.suffix.apply(lambda known: f"{base}-{known}")
-
-    def _files(
-        self,
-        namespace: pulumi.Input[str],
-        contents: Mapping[str, pulumi.Input[str]],
-        child: str = "files",
-        role: Optional[str] = None,
-        external: Optional[KubernetesExternalSecretArgs] = None,
-    ) -> Files:
-        """A Secret with configuration and secrets that is never changed.
-
-        What is in it changes under another name, so that pods are rolled out anew, and those of the old version keep
-        what they were started with until they are gone.
-
-        Args:
-            namespace: where it is.
-            contents: path below `files.FILES_PATH` → content.
-            child: logical name below the component's.
-            role: whose it is; the component's unless given.
-            external: whence the password comes that stands as `external_secrets.PLACEHOLDER` in them; these are then
-                templates, of which the operator makes the files.
-        """
-        base = naming.physical_name(
-            self._deployment,
-            role or self._role,
-            child,
-            limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH,
-        )
-        plain: pulumi.Output[dict[str, str]] = pulumi.Output.all(**contents)
-        secret: pulumi.Output[dict[str, str]] = pulumi.Output.secret(plain)
-        # The hash is made so that it tells nothing of what is in the files.
-        version: pulumi.Output[str] = pulumi.Output.unsecret(
-            secret.apply(lambda known: files.version(known, base))
-        )
-        name = self._versioned(child, base, version)
-        made: pulumi.Resource = kubernetes.core.v1.Secret(
-            self._child(child),
-            metadata=self._meta(name, namespace, role),
-            type="Opaque",
-            immutable=True,
-            string_data=secret.apply(
-                lambda known: {
-                    files.key(path): external_secrets.template(path, content)
-                    if external
-                    else content
-                    for path, content in known.items()
-                }
-            ),
-            opts=self._opts(),
-        )
-        if external:
-            made, name = self._fetched(namespace, name, contents, child, role, external, made)
-        return Files(
-            pulumi.Output.all(name, made.urn).apply(lambda known: str(known[0])), tuple(contents)
-        )
-
-    def _fetched(
-        self,
-        namespace: pulumi.Input[str],
-        templates: pulumi.Output[str],
-        paths: Iterable[str],
-        child: str,
-        role: Optional[str],
-        external: KubernetesExternalSecretArgs,
-        after: pulumi.Resource,
-    ) -> tuple[pulumi.Resource, pulumi.Output[str]]:
-        """The operator's Secret, of templates in another; and its name, which changes with theirs."""
-        base = naming.physical_name(
-            self._deployment,
-            role or self._role,
-            child,
-            "vault",
-            limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH,
-        )
-        name = templates.apply(lambda known: f"{base}{known[-_VERSION_LENGTH:]}")
-        specification = external_secrets.specification(
-            _store(external),
-            {"key": external["key"], "property": external.get("property", "password")},
-            external.get("refresh", "15m"),
-            name,
-            templates,
-            [files.key(path) for path in paths],
-        )
-        made = self._external(f"{child}-vault", namespace, name, role, specification, [after])
-        return made, name
-
-    def _administrator(
-        self,
-        namespace: pulumi.Input[str],
-        store: KubernetesSecretStoreArgs,
-        key: pulumi.Input[str],
-        role: str,
-    ) -> Files:
-        """The secret of a database's administrator, as the variable ADMIN of whoever mounts it.
-
-        Another secret is under another name, so that nobody begins with the old one.
-
-        Args:
-            namespace: where it is.
-            store: what opens the vault.
-            key: of the secret in the vault, such as its ARN.
-            role: who needs it.
-        """
-        path, child = "env/ADMIN", "database-admin"
-        base = naming.physical_name(
-            self._deployment, role, child, limit=naming.DOCKER_NAME_LIMIT - _VERSION_LENGTH
-        )
-        whence = _store(store)
-        version = pulumi.Output.from_input(key).apply(
-            lambda known: files.version({**whence, "key": known}, base)
-        )
-        name = self._versioned(child, base, version)
-        specification = external_secrets.copied(
-            whence, key, store.get("refresh", "5m"), name, files.key(path)
-        )
-        made = self._external(child, namespace, name, role, specification)
-        return Files(pulumi.Output.all(name, made.urn).apply(lambda it: str(it[0])), (path,))
-
-    def _external(
-        self,
-        child: str,
-        namespace: pulumi.Input[str],
-        name: pulumi.Input[str],
-        role: Optional[str],
-        specification: Mapping[str, Any],
-        depends_on: Sequence[pulumi.Resource] = (),
-    ) -> kubernetes.apiextensions.CustomResource:
-        """What the operator makes a Secret of; it is there once the Secret is."""
-        return kubernetes.apiextensions.CustomResource(
-            self._child(child),
-            api_version="external-secrets.io/v1",
-            kind="ExternalSecret",
-            metadata=self._meta(name, namespace, role, {"pulumi.com/waitFor": "condition=Ready"}),
-            spec=specification,
-            opts=self._opts(depends_on=list(depends_on)),
-        )
+class KubernetesComponent(KubernetesObjects):
+    """A component with workloads in a namespace."""
 
     def _account(
         self,
@@ -408,8 +134,8 @@ class KubernetesComponent(MlflowComponent):
         seconds: int,
         triggers: Optional[Mapping[str, pulumi.Input[str]]] = None,
         depends_on: Sequence[pulumi.Resource] = (),
-    ) -> kubernetes.batch.v1.Job:
-        """A job that runs once for each version of it. It is there once it has succeeded, and fails `up` if it fails.
+    ) -> pulumi.Resource:
+        """A job that runs once for each version of it; what is there once it has succeeded. It fails `up` if it fails.
 
         Args:
             child: logical name below the component's.
@@ -421,13 +147,10 @@ class KubernetesComponent(MlflowComponent):
             depends_on: what must be there first.
         """
         base = naming.physical_name(
-            self._deployment, role, limit=naming.DOCKER_NAME_LIMIT - _JOB_HASH_LENGTH - 1
+            self._deployment, role, limit=naming.DOCKER_NAME_LIMIT - _HASH_LENGTH - 1
         )
-        # A job's specification cannot be changed: another one has another name. No object holds a secret here.
-        text = pulumi.Output.json_dumps({"pod": pod, "triggers": triggers or {}}, sort_keys=True)
-        version = text.apply(
-            lambda known: hashlib.sha256(known.encode()).hexdigest()[:_JOB_HASH_LENGTH]
-        )
+        # A job's specification cannot be changed: another one has another name.
+        version = version_of({"pod": pod, "triggers": triggers or {}})
         name = self._versioned(child, base, version)
         spec: Any = {
             # Its steps may be repeated, and a node may go away under it.
@@ -439,17 +162,60 @@ class KubernetesComponent(MlflowComponent):
                 "spec": {**pod, "restartPolicy": "Never"},
             },
         }
-        waiting = f"{seconds + 300}s"
-        return kubernetes.batch.v1.Job(
+        waiting = f"{seconds + _SPARE_SECONDS}s"
+        # One that has failed is made anew by the next `up`; the provider would wait for it for ever.
+        made = kubernetes.batch.v1.Job(
             self._child(child),
-            # One that has failed is made anew by the next `up`; the provider would wait for it for ever.
-            metadata=self._meta(name, namespace, role, {"pulumi.com/replaceUnready": "true"}),
+            metadata=self._meta(
+                name, namespace, role, {"pulumi.com/replaceUnready": "true", **self._awaited()}
+            ),
             spec=spec,
             opts=self._opts(
                 depends_on=list(depends_on),
                 custom_timeouts=pulumi.CustomTimeouts(create=waiting, update=waiting),
             ),
         )
+        return self._ready(child, namespace, made, name, version, role, seconds + _SPARE_SECONDS)
+
+    def _awaited(self) -> dict[str, str]:
+        """Annotations of what we see through ourselves."""
+        return AT_ONCE if self._access else {}
+
+    def _ready(
+        self,
+        child: str,
+        namespace: pulumi.Input[str],
+        made: pulumi.Resource,
+        name: pulumi.Input[str],
+        version: pulumi.Input[str],
+        role: str,
+        seconds: int = ROLLOUT_SECONDS,
+    ) -> pulumi.Resource:
+        """What is there once a workload runs what it was told to; itself where Pulumi's provider waits for it.
+
+        Args:
+            child: its logical name below the component's.
+            namespace: where it runs.
+            made: it.
+            name: its physical name.
+            version: another one is waited for again; no secret.
+            role: its pods' role.
+            seconds: how long it may take.
+        """
+        if not self._access:
+            return made
+        workload: Any = made
+        props = {
+            "cluster": dict(self._access),
+            "namespace": namespace,
+            "kind": type(made).__name__,
+            "name": name,
+            "uid": workload.metadata.apply(lambda known: known.get("uid") or ""),
+            "selector": ",".join(f"{key}={value}" for key, value in self._pods_of(role).items()),
+            "version": version,
+            "timeout": seconds,
+        }
+        return KubernetesReady(self._child(f"{child}-ready"), props, self._opts(depends_on=[made]))
 
     def _rollout(
         self,
@@ -462,8 +228,10 @@ class KubernetesComponent(MlflowComponent):
         *,
         recreate: bool = False,
         reloaded: bool = False,
-    ) -> kubernetes.apps.v1.Deployment:
+    ) -> pulumi.Resource:
         """Replicas that are replaced one at a time, each once a new one is ready, over zones and nodes.
+
+        What it returns is there once all of them are of the newest template and ready, and no old one is left.
 
         Args:
             namespace: where they run.
@@ -492,17 +260,16 @@ class KubernetesComponent(MlflowComponent):
                 },
             },
         }
-        return kubernetes.apps.v1.Deployment(
-            self._child("deployment" if own else f"{role}-deployment"),
-            metadata=self._meta(
-                naming.physical_name(self._deployment, role),
-                namespace,
-                role,
-                {"reloader.stakater.com/auto": "true"} if reloaded else None,
-            ),
+        child = "deployment" if own else f"{role}-deployment"
+        name = naming.physical_name(self._deployment, role)
+        reloader = {"reloader.stakater.com/auto": "true"} if reloaded else {}
+        made = kubernetes.apps.v1.Deployment(
+            self._child(child),
+            metadata=self._meta(name, namespace, role, {**reloader, **self._awaited()}),
             spec=spec,
             opts=self._opts(depends_on=list(depends_on)),
         )
+        return self._ready(child, namespace, made, name, version_of(spec), role)
 
     def _budget(
         self, namespace: pulumi.Input[str], role: Optional[str] = None
@@ -551,9 +318,10 @@ class KubernetesComponent(MlflowComponent):
         )
 
 
-def _store(external: KubernetesExternalSecretArgs | KubernetesSecretStoreArgs) -> dict[str, str]:
-    """The store that opens a vault, as an `ExternalSecret` names it."""
-    return {"name": external["store"], "kind": external.get("kind", "ClusterSecretStore")}
+def version_of(spec: Mapping[str, Any]) -> pulumi.Output[str]:
+    """Hexadecimal digits that tell one specification from another. No object holds a secret here."""
+    text = pulumi.Output.json_dumps(spec, sort_keys=True)
+    return text.apply(lambda known: hashlib.sha256(known.encode()).hexdigest()[:_HASH_LENGTH])
 
 
 def checked_image(image: pulumi.Input[str]) -> pulumi.Output[str]:
