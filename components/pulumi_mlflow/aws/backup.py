@@ -158,7 +158,11 @@ class AwsBackup(AwsComponent):
             opts=self._opts(),
         )
         allowed = AwsBackupOptIn(
-            self._child("opt-in"), args["region"], args["resources"], self._opts()
+            self._child("opt-in"),
+            args["region"],
+            args["resources"],
+            # An account's first vault or plan in a region opts it in to all that there is.
+            self._opts(depends_on=[plan]),
         )
         aws.backup.Selection(
             self._child("selection"),
