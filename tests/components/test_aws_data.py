@@ -115,6 +115,8 @@ def test_opting_in_is_looked_at_before_the_selection():
     found = backed(resources=[AURORA])
     assert found["backup-opt-in"]["resources"] == [AURORA]
     assert "backup-opt-in" in found.seen["backup-selection"].after
+    # An account that had no plan there is opted in by its first.
+    assert "backup-plan" in found.seen["backup-opt-in"].after
     assert json.dumps(found["backup-selection"]["resources"]) == json.dumps([AURORA])
 
 

@@ -70,7 +70,7 @@ def database(engine, network, *, proxy):
             "network": network,
             "engine": engine,
             "ca": "PEM",
-            "replica": True,
+            "replica": engine.startswith("aurora"),
             **({"proxy": {"ca": "PEM"}} if proxy else {}),
             **size,
         },
@@ -93,7 +93,7 @@ def stack(engine="postgresql", store="s3", auth="oidc", *, proxy=False):
         artifacts = existing.existing_artifacts("artifacts", uri="s3://b-of-others", region=REGION)
     image = AwsImage("image", {"region": REGION})
     direct = {"migration_database": made.direct_endpoint} if made else {}
-    read = {"read_database": made.read_endpoint} if made else {}
+    read = {"read_database": made.read_endpoint} if made and made.read_endpoint else {}
     server = AwsTrackingServer(
         "tracking",
         {
@@ -193,7 +193,14 @@ def test_order(usual, pooled, proxy):
     host = "database-proxy.example.rds" if proxy else "database-instance.example.rds"
     held = json.loads(found["tracking-files-version"]["secretString"])
     assert f"@{host}" in held["env/MLFLOW_BACKEND_STORE_URI"]
-    assert "@database-replica.example.rds" in held["env/MLFLOW_READ_REPLICA_BACKEND_STORE_URI"]
+    assert "env/MLFLOW_READ_REPLICA_BACKEND_STORE_URI" not in held
+
+
+def test_auroras_readers_answer_searches():
+    found = Program(lambda: stack("aurora-postgresql"))
+    held = json.loads(found["tracking-files-version"]["secretString"])
+    assert "@database-cluster.example.rds" in held["env/MLFLOW_BACKEND_STORE_URI"]
+    assert "@database-cluster-ro.example.rds" in held["env/MLFLOW_READ_REPLICA_BACKEND_STORE_URI"]
 
 
 def test_the_server_reads_its_own_bucket_and_the_bucket_its_backup(usual):

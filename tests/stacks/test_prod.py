@@ -414,8 +414,8 @@ STATEFUL = (
     "v1:PersistentVolumeClaim",
     "postgresql.cnpg.io/v1:Cluster",
 )
-UNPROTECTED = {"database-replica", "proxy-login-ada"}
-"""A read replica holds nothing that its source does not; a further user goes with the setting."""
+UNPROTECTED = {"proxy-login-ada"}
+"""A further user goes with the setting."""
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)

@@ -149,7 +149,7 @@ class AwsBackup(AwsComponent):
 
         plan = aws.backup.Plan(
             self._child("plan"),
-            name=self._within_limit("plan"),
+            name=self._within_limit("backup-plan"),
             rules=[
                 rule("daily", _DAILY, keep),
                 rule("monthly", _MONTHLY, _MONTHLY_DAYS),
@@ -158,7 +158,11 @@ class AwsBackup(AwsComponent):
             opts=self._opts(),
         )
         allowed = AwsBackupOptIn(
-            self._child("opt-in"), args["region"], args["resources"], self._opts()
+            self._child("opt-in"),
+            args["region"],
+            args["resources"],
+            # An account's first vault or plan in a region opts it in to all that there is.
+            self._opts(depends_on=[plan]),
         )
         aws.backup.Selection(
             self._child("selection"),
@@ -213,7 +217,10 @@ class AwsBackup(AwsComponent):
     def _vault(
         self, role: str, lock: Optional[int], region: Optional[str] = None
     ) -> aws.backup.Vault:
-        """A locked vault with a key of its own: what encrypts the data does not encrypt its copies too."""
+        """A locked vault with a key of its own, of the bucket's copies and of all that come from another region.
+
+        Copies of RDS keep the database's key, as its snapshots do.
+        """
         key = self._key(f"{role}-key", f"Backups of {self._deployment}", region, outlives=True)
         vault = aws.backup.Vault(
             self._child(role),

@@ -60,8 +60,8 @@ def purge(stack: Stack, confirm: Confirm) -> str:
             f"stack '{stack.name}': cannot be deleted as a whole, and nothing was taken:{lines}"
         )
     kept = purge_module.kept_keys(before)
-    names = {one.name for one in kept}
-    lost = [one for one in state.protected(before) if one.name not in names]
+    staying = {one.name for one in kept}
+    lost = [one for one in state.protected(before) if one.name not in staying]
     confirm(lost)
     if lost or kept:
         stack.read("state", "unprotect", "--all", "--yes")
