@@ -32,6 +32,7 @@ def keyed(pattern, value="x"):
 SHARED = {
     "tracking.allowed_hosts": three("{}.inside.example"),
     "access.hosts": three("{}.hosts.example"),
+    "access.html_sources": three("https://{}.sources.example"),
 }
 USERS = {"access.users": three("{}-user")}
 LOGIN = {
