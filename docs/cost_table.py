@@ -40,7 +40,7 @@ class Echo(Mocks):
 
     def call(self, _args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         """Two zones; nothing else is looked up."""
-        return {"names": ["a", "b"]}, None
+        return {"names": ["a", "b"]}, []
 
 
 class Monitor(MockMonitor):

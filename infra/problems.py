@@ -248,6 +248,7 @@ class Rule(StrEnum):
     WAY_SOURCE = "way-source", "Nothing says from where the Ingress sends requests."
     IMAGE_MISSING = "image-missing", "The cluster needs an image that is in a registry."
     IMAGE_DIGEST = "image-digest", "Tasks in AWS run images by their digest."
+    IMAGE_REACH = "image-reach", "Tasks in AWS cannot pull an image from where it is."
     IMAGE_UNUSED = "image-unused", "An image is given that nothing runs."
     IDENTITY = "identity", "A bucket without keys needs one identity of the pods."
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."

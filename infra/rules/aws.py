@@ -310,9 +310,15 @@ def _images(settings: Settings) -> Iterator[Problem]:
     for key in ("server", "nginx", "oauth2_proxy"):
         image = getattr(settings.registry, key)
         reason = aws_image.check_reference(image) if image else None
+        path: Path = ("registry", key)
         if reason:
-            path: Path = ("registry", key)
             yield Problem(Rule.IMAGE_DIGEST, path, reason, Drop(path))
+        elif image and sizes.fargate(settings) and settings.aws:
+            network = settings.aws.network
+            internet = network.internet if network else nat(settings) is not Nat.NONE
+            reason = aws_image.check_pull(image, settings.aws.region, internet=internet)
+            if reason:
+                yield Problem(Rule.IMAGE_REACH, path, reason, Drop(path))
 
 
 _DOOR_KEYS = (

@@ -233,6 +233,34 @@ def test_an_image_of_ecr_may_be_pulled_though_nobody_names_its_repository(image,
         ]
 
 
+OUTSIDE = f"registry.example.com/mlflow@sha256:{'c' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("image", "more", "way"),
+    [
+        (IMAGE, {}, False),
+        (OUTSIDE, {}, True),
+        (IMAGE.replace(REGION, "us-east-1"), {}, True),
+        (IMAGE, {"outside": True}, True),
+    ],
+    ids=["ECR", "another registry", "ECR of another region", "as told"],
+)
+def test_a_registry_that_no_endpoint_leads_to_is_reached(image, more, way):
+    """A task pulls its image by its own network interface, and so by its own security group."""
+    found = server(image=image, **more)
+    rules = found.of("vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    assert [r.inputs["fromPort"] for r in rules if r.inputs.get("cidrIpv4") == "0.0.0.0/0"] == [
+        443 for _ in range(way)
+    ]
+
+
+@pytest.mark.parametrize("args", [{"image": OUTSIDE}, {"outside": True}])
+def test_an_image_that_the_subnets_cannot_reach_is_refused(args):
+    with pytest.raises(ValueError, match=r"tracking: (image|outside): .*the ECR of eu-central-1"):
+        server(network={**NETWORK, "internet": False}, **args)
+
+
 @pytest.mark.parametrize(
     ("deployment", "name"),
     [("mlflow-Prod", "mlflow-Prod"), ("mlflow_a", "mlflow_a"), ("ml.flow-prod", "ml-flow-prod-")],

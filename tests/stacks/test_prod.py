@@ -486,6 +486,20 @@ def test_a_cluster_is_let_into_the_database_and_nobody_else():
     assert (rule["referencedSecurityGroupId"], rule["fromPort"]) == ("sg-0a1b2c3d", 5432)
 
 
+def test_images_of_registries_may_be_pulled_and_are_reached():
+    """One of a private ECR, one of another registry: rights for the one, a way to the other."""
+    digest = f"@sha256:{'a' * 64}"
+    ecr = f"111122223333.dkr.ecr.eu-central-1.amazonaws.com/mlflow{digest}"
+    registry = {"registry": {"server": ecr, "nginx": f"registry.corp.example/nginx{digest}"}}
+    stack = cloud.Composed(cloud.loaded(cloud.merged(cloud.AWS, registry)))
+    arn = "arn:aws:ecr:eu-central-1:111122223333:repository/mlflow"
+    for role in ("tracking-start", "tracking-migration", "proxy-start"):
+        statements = json.loads(stack[f"{role}-access"]["policy"])["Statement"]
+        assert any(arn in one["Resource"] for one in statements if one["Sid"] == "Pull")
+    assert "tracking-registry-out" not in stack.seen
+    assert stack["proxy-registry-out"]["cidrIpv4"] == "0.0.0.0/0"
+
+
 def main():
     """Write the golden lists."""
     with tempfile.TemporaryDirectory() as folder:

@@ -42,6 +42,8 @@ class AwsImage(AwsComponent):
 
     reference: pulumi.Output[str]
     """`repository@digest`, for task definitions."""
+    outside: bool
+    """Whether it is pulled by way of the Internet: it is not in the ECR of its region."""
     repository_arn: Optional[pulumi.Output[str]]
     """ARN of the repository, for those who pull; none with an existing image of another registry than ECR."""
 
@@ -58,12 +60,14 @@ class AwsImage(AwsComponent):
         super().__init__(name, args.get("deployment"), opts)
         if existing:
             self.reference = pulumi.Output.from_input(existing)
+            self.outside = aws_image.outside(existing, args["region"])
             arn = aws_image.repository_arn(existing)
             self.repository_arn = pulumi.Output.from_input(arn) if arn else None
             self.register_outputs(
                 {"reference": self.reference, "repository_arn": self.repository_arn}
             )
             return
+        self.outside = False
         repository = aws.ecr.Repository(
             self._child("repository"),
             # ECR's settings of scanning and tags change in place; another name would replace it.

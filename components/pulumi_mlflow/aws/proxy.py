@@ -32,7 +32,7 @@ from ..login import PROXY_PORT as PORT
 from ..login import PROXY_UID as UID
 from ..login import check as check_login
 from .network import HTTPS, AwsNetworkPlace
-from .tasks import NAME_LIMIT, AwsTaskComponent, mounts, repositories
+from .tasks import NAME_LIMIT, AwsTaskComponent, mounts, outside, repositories
 
 WRITER = f"{WRITER_UID}:{WRITER_UID}"
 """User of the server's image, which writes the files."""
@@ -40,6 +40,7 @@ WRITER = f"{WRITER_UID}:{WRITER_UID}"
 RESOLVER = "169.254.169.253"
 """Amazon's DNS, in every VPC."""
 
+_IMAGES = ("image", "files_image", "oidc_image")
 _CPUS, _MEMORY_MB = 0.5, 1024
 _ANYWHERE = "0.0.0.0/0"
 
@@ -115,6 +116,9 @@ class AwsAuthProxyArgs(TypedDict):
     """oauth2-proxy's image, by its digest, with `oidc` and `oidc-mlflow`."""
     repositories: NotRequired[list[pulumi.Input[str]]]
     """ARNs of the images' repositories; read from the images' names unless given."""
+    outside: NotRequired[bool]
+    """Whether one of the images is in another registry than the region's ECR: `AwsImage.outside`; read from their names
+    unless given."""
     tracking: TrackingEndpoint
     """The server behind it."""
     hosts: list[str]
@@ -196,6 +200,8 @@ class AwsAuthProxy(AwsTaskComponent):
         network, tracking = args["network"], args["tracking"]
         require_reach(name, network["place"], tracking["component"], tracking["reach"])
         auth = _check(name, args)
+        images = {key: args.get(key) for key in _IMAGES}
+        pulled_outside = outside(name, network, images, given=args.get("outside", False))
         super().__init__(name, args.get("deployment"), opts)
         login = _login(auth, args)
         # In every mode, since what is protected cannot be taken away: a mode may be left and come back to. The
@@ -239,7 +245,7 @@ class AwsAuthProxy(AwsTaskComponent):
             "balancer", network["vpc_id"], "Load balancer of MLflow"
         )
         own = self._security_group("server", network["vpc_id"], "Front door of MLflow")
-        ways = self._ways(args, auth, login, balancer_group, own)
+        ways = self._ways(args, auth, login, balancer_group, own, pulled_outside=pulled_outside)
         balancer = self._balancer(args, balancer_group)
         groups = {"web": self._group(network, "web", PORT, proxy.HEALTH_PATH)}
         if login == "alb":
@@ -276,6 +282,8 @@ class AwsAuthProxy(AwsTaskComponent):
         login: str,
         balancer: aws.ec2.SecurityGroup,
         own: aws.ec2.SecurityGroup,
+        *,
+        pulled_outside: bool,
     ) -> list[pulumi.Resource]:
         """Clients to the load balancer, that to nginx, nginx to the server; to the provider where there is one."""
         network, tracking = args["network"], args["tracking"]
@@ -306,7 +314,7 @@ class AwsAuthProxy(AwsTaskComponent):
                     "balancer-provider", balancer.id, HTTPS, "Identity provider", cidr=_ANYWHERE
                 )
             )
-        ways += self._reach_aws(own, network, s3=False)
+        ways += self._reach_aws(own, network, s3=False, outside=pulled_outside)
         if auth.by_provider:
             ways.append(
                 self._let_out("provider-out", own.id, HTTPS, "Identity provider", cidr=_ANYWHERE)
@@ -513,10 +521,7 @@ class AwsAuthProxy(AwsTaskComponent):
         region = network["region"]
         files = self._files("files", contents)
         logs = self._log_group("logs", f"/pulumi-mlflow/{self._deployment}/proxy")
-        pulled = repositories(
-            args.get("repositories"),
-            [args["image"], args["files_image"], args.get("oidc_image")],
-        )
+        pulled = repositories(args.get("repositories"), [args.get(key) for key in _IMAGES])
         start = self._start_role("start", logs, region, pulled, [files["arn"]])
         containers = pulumi.Output.all(
             image=args["image"],

@@ -189,9 +189,16 @@ class AwsTaskComponent(AwsComponent):
         )
 
     def _reach_aws(
-        self, group: aws.ec2.SecurityGroup, network: AwsNetworkPlace, *, s3: bool
+        self, group: aws.ec2.SecurityGroup, network: AwsNetworkPlace, *, s3: bool, outside: bool
     ) -> list[pulumi.Resource]:
-        """Let a task reach what starts it: registry, logs and secrets, by endpoints or by NAT."""
+        """Let a task reach what starts it: registry, logs and secrets, by endpoints or by NAT.
+
+        Args:
+            group: of the task.
+            network: that it is in.
+            s3: whether its program uses S3.
+            outside: whether an image of it is in a registry that no endpoint leads to.
+        """
         rules: list[pulumi.Resource] = []
         if "endpoints" in network:
             # The endpoints' group lets the VPC in by itself.
@@ -217,6 +224,8 @@ class AwsTaskComponent(AwsComponent):
             rules.append(
                 self._let_out("aws-out", group.id, HTTPS, "Services of AWS", cidr="0.0.0.0/0")
             )
+        elif outside:
+            rules.append(self._let_out("registry-out", group.id, HTTPS, "Images", cidr="0.0.0.0/0"))
         return rules
 
     def _service(
@@ -329,6 +338,37 @@ class AwsTaskComponent(AwsComponent):
             },
             self._opts(depends_on=[service]),
         )
+
+
+def outside(
+    name: str,
+    network: AwsNetworkPlace,
+    images: Mapping[str, Optional[pulumi.Input[str]]],
+    *,
+    given: bool,
+) -> bool:
+    """Whether one of a task's images is pulled by way of the Internet.
+
+    Args:
+        name: of the component.
+        network: that the task is in.
+        images: argument → image. What is not known yet is ours, in ECR.
+        given: what the caller knows of them.
+
+    Raises:
+        ValueError: one is, and there is no such way.
+    """
+    region, known = network["region"], {k: v for k, v in images.items() if isinstance(v, str)}
+    for key, image in known.items():
+        reason = aws_image.check_pull(image, region, internet=network["internet"])
+        if reason:
+            raise ValueError(f"{name}: {key}: {reason}")
+    if given and not network["internet"]:
+        raise ValueError(
+            f"{name}: outside: {network['place']} has no way to another registry than the ECR of {region}; push the "
+            "images there, or give the network a NAT gateway"
+        )
+    return given or any(aws_image.outside(image, region) for image in known.values())
 
 
 def repositories(

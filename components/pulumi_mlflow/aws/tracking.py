@@ -22,7 +22,7 @@ from ..core.server_image import BOOT, MAKE_USER, MODULES, PORT, SCRATCH, UID
 from ..generated import GeneratedSecret
 from .events import AwsTask
 from .network import HTTPS, AwsNetworkPlace
-from .tasks import AwsTaskComponent, Files, mounts, repositories
+from .tasks import AwsTaskComponent, Files, mounts, outside, repositories
 
 USER = f"{UID}:{UID}"
 
@@ -39,6 +39,9 @@ class AwsTrackingServerArgs(TypedDict):
     """The server's image, by its digest: `AwsImage.reference`."""
     repository: NotRequired[Optional[pulumi.Input[str]]]
     """ARN of the image's repository; read from the image's name unless given."""
+    outside: NotRequired[bool]
+    """Whether the image is in another registry than the region's ECR, and so pulled by way of the Internet:
+    `AwsImage.outside`; read from its name unless given."""
     database: DatabaseEndpoint
     """Where runs are kept."""
     migration_database: NotRequired[DatabaseEndpoint]
@@ -127,6 +130,8 @@ class AwsTrackingServer(AwsTaskComponent):
         for given in (database, direct, artifacts, *([read] if read else [])):
             require_reach(name, network["place"], given["component"], given["reach"])
         size, storage = _check(name, args)
+        images = {"image": args["image"]}
+        pulled_outside = outside(name, network, images, given=args.get("outside", False))
         store_url = endpoints.store_url(
             name,
             artifacts,
@@ -175,7 +180,7 @@ class AwsTrackingServer(AwsTaskComponent):
             opts=self._opts(),
         )
         own = self._security_group("server", network["vpc_id"], "MLflow tracking server")
-        ways = self._ways(args, own, store_url)
+        ways = self._ways(args, own, store_url, pulled_outside=pulled_outside)
         task_role = self._task_role(args, group)
         repository = args.get("repository")
         pulled = repositories([repository] if repository else None, [args["image"]])
@@ -290,10 +295,12 @@ class AwsTrackingServer(AwsTaskComponent):
         args: AwsTrackingServerArgs,
         own: aws.ec2.SecurityGroup,
         store_url: pulumi.Input[str],
+        *,
+        pulled_outside: bool,
     ) -> list[pulumi.Resource]:
         """Where the server may go: its databases, its store, and what starts its tasks. Nowhere else."""
         network, artifacts = args["network"], args["artifacts"]
-        ways = self._reach_aws(own, network, s3=True)
+        ways = self._reach_aws(own, network, s3=True, outside=pulled_outside)
         databases = {
             "database": args["database"],
             "migration-database": args.get("migration_database"),

@@ -94,6 +94,27 @@ def repository_arn(image: str) -> str:
     return f"arn:{iam.partition(region)}:ecr:{region}:{account}:repository/{name}"
 
 
+def outside(image: str, region: str) -> bool:
+    """Whether an image is pulled by way of the Internet: a VPC has endpoints to the ECR of its own region alone."""
+    return f":ecr:{region}:" not in repository_arn(image)
+
+
+def check_pull(image: str, region: str, *, internet: bool) -> str | None:
+    """Why tasks cannot pull an image, or None.
+
+    Args:
+        image: by its digest.
+        region: where they run.
+        internet: whether their subnets reach the Internet.
+    """
+    if internet or not outside(image, region):
+        return None
+    return (
+        f"must be in the ECR of {region}, since the tasks' subnets do not reach the Internet (got {image!r}); push it "
+        "there, or give the network a NAT gateway"
+    )
+
+
 def lifecycle_policy() -> str:
     """Which images a repository drops: those without a tag, and old ones.
 
