@@ -49,13 +49,21 @@ def table(found: dict[str, Any]) -> str:
     cells = list(found["cells"].values())
     return "\n".join(
         [
-            f"{len(cells)} of {found['of']} combinations, MLflow {_version(cells[0])}.",
+            f"{len(cells)} of {found['of']} combinations, MLflow {_version(cells[0])}{_missing(found)}.",
             "",
             f"| {' | '.join(_COLUMNS)} |",
             f"| {' | '.join(_COLUMNS.values())} |",
             *(_row(cell) for cell in cells),
         ]
     )
+
+
+def _missing(found: dict[str, Any]) -> str:
+    """What is not in the table: the names where the tests wrote them, else that there are some."""
+    if len(found["cells"]) == found["of"]:
+        return ""
+    names = [name for name in found.get("names", []) if name not in found["cells"]]
+    return f"; not seen: {', '.join(names)}" if names else "; of the others no report was kept"
 
 
 def _row(cell: dict[str, Any]) -> str:

@@ -586,6 +586,19 @@ class Jobs(Section):
     )
 
 
+class Addressing(StrEnum):
+    """How requests name a bucket."""
+
+    AUTO = "auto"
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+    @property
+    def style(self) -> str | None:
+        """What the endpoint has; None where boto3 decides."""
+        return None if self is Addressing.AUTO else self.value
+
+
 class Dump(Section):
     """Copies of every row of the database, each to a folder of its time in a bucket outside of the cluster.
 
@@ -614,6 +627,12 @@ class Dump(Section):
         None,
         description="URL of an S3-compatible store; AWS's own S3 unless given.",
         examples=["https://s3.example.com"],
+        json_schema_extra=only(*CLOUD),
+    )
+    addressing: Addressing = Field(
+        Addressing.AUTO,
+        description="How requests name the bucket: in the `path`, in the host (`virtual`), or as boto3 decides.",
+        examples=["virtual"],
         json_schema_extra=only(*CLOUD),
     )
     ca_file: Text | None = Field(

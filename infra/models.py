@@ -4,7 +4,17 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from cloud_models import Archive, Aws, Backup, Jobs, Kubernetes, Monitoring, Registry, Size
+from cloud_models import (
+    Addressing,
+    Archive,
+    Aws,
+    Backup,
+    Jobs,
+    Kubernetes,
+    Monitoring,
+    Registry,
+    Size,
+)
 from pulumi_mlflow.contracts import AuthMode, Engine
 from pulumi_mlflow.core import budgets, proxy
 from sections import (
@@ -441,6 +451,13 @@ class ExistingArtifacts(Section):
         None,
         description="URL of an S3-compatible store; AWS's own S3 unless given.",
         examples=["https://s3.example.com"],
+        json_schema_extra=only(*SERVERS),
+    )
+    addressing: Addressing = Field(
+        Addressing.AUTO,
+        description="How requests name the bucket: in the `path` (`https://host/bucket`), in the host (`virtual`, "
+        "`https://bucket.host`), or as boto3 decides: the path where `endpoint_url` is given.",
+        examples=["virtual"],
         json_schema_extra=only(*SERVERS),
     )
     region: Text = Field(

@@ -82,6 +82,7 @@ def bucket_there(
         endpoint_url=there.endpoint_url,
         public_endpoint_url=there.endpoint_url,
         region=there.region,
+        addressing=there.addressing.style,
         ca=text(there.ca_file),
         access_key=typed(access) if access else None,
         secret_key=typed(secret) if secret else None,
@@ -103,6 +104,8 @@ def dump_there(settings: Settings) -> ArtifactEndpoint | None:
     )
     if url:
         endpoint["endpoint_url"] = url
+    if dump.addressing.style:
+        endpoint["addressing"] = dump.addressing.style
     if dump.ca_file:
         endpoint["ca"] = read(ROOT, dump.ca_file)
     if dump.role_arn is None:
@@ -187,6 +190,7 @@ def export_store(settings: Settings, endpoint: ArtifactEndpoint) -> None:
         "uri": "uri",
         "endpoint_url": "public_endpoint_url",
         "region": "region",
+        "addressing": "addressing",
         "access_key": "access_key",
         "secret_key": "secret_key",
     }

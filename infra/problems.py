@@ -254,6 +254,10 @@ class Rule(StrEnum):
     CLUSTER_MYSQL = "cluster-mysql", "In the cluster only PostgreSQL can be made."
     SCHEDULE = "schedule", "A schedule is no five fields of cron."
     REDIS_URL = "redis-url", "The queue of jobs is no URL of a Redis."
+    ADDRESSING = (
+        "addressing",
+        "A bucket in the host name would make none, or one without a certificate.",
+    )
     EXTRA_UNUSED = "extra-unused", "The server's image would have what nothing uses."
     LABELS = "labels", "Labels for Prometheus are given, and no namespace of it."
 

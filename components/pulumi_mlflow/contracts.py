@@ -114,6 +114,8 @@ class ArtifactEndpoint(TypedDict, total=False):
     """URL under which clients reach the store; absent where only the server does."""
     region: pulumi.Input[str]
     """Region that requests are signed for."""
+    addressing: pulumi.Input[str]
+    """`path` or `virtual`: whether requests name the bucket in the path or the host; absent where boto3 decides."""
     access_key: pulumi.Input[str]
     """Static access key (secret); absent with workload identity and for folders."""
     secret_key: pulumi.Input[str]

@@ -6,7 +6,7 @@ import pulumi
 
 from .component import default_deployment
 from .contracts import ArtifactEndpoint, DatabaseEndpoint, Engine, Scope
-from .core import uris, urls
+from .core import server, uris, urls
 from .guard import DataGuard
 
 ENGINE_HOST = "host.docker.internal"
@@ -109,6 +109,7 @@ def existing_artifacts(
     endpoint_url: str | None = None,
     public_endpoint_url: str | None = None,
     region: str | None = None,
+    addressing: str | None = None,
     access_key: pulumi.Input[str] | None = None,
     secret_key: pulumi.Input[str] | None = None,
     ca: pulumi.Input[str] | None = None,
@@ -123,6 +124,7 @@ def existing_artifacts(
         endpoint_url: URL of an S3-compatible store; AWS's own S3 unless given.
         public_endpoint_url: URL under which clients reach the store; only where they do.
         region: region that requests are signed for.
+        addressing: `path` or `virtual`, how requests name the bucket; boto3 decides unless given.
         access_key: static key (secret); none with the identity of the machine.
         secret_key: its secret half.
         ca: PEM of the certificate authority that signed the store's certificate.
@@ -130,8 +132,9 @@ def existing_artifacts(
         opts: options of the guard.
 
     Raises:
-        ValueError: half a key.
+        ValueError: half a key, or an addressing that is none.
     """
+    server.s3_environment(endpoint_url or "", region or "", addressing=addressing or "")
     if (access_key is None) != (secret_key is None):
         raise ValueError(f"{name}: access_key and secret_key must be given together")
     where = {"mlflow:artifacts.uri": uri}
@@ -148,6 +151,7 @@ def existing_artifacts(
         "endpoint_url": endpoint_url,
         "public_endpoint_url": public_endpoint_url,
         "region": region,
+        "addressing": addressing,
     }
     endpoint.update({key: value for key, value in plain.items() if value})  # type: ignore[typeddict-item]
     if ca is not None:

@@ -200,6 +200,8 @@ def client(given: Mapping[str, str], **options: Any) -> Any:
         "max_pool_connections": 2 * THREADS,
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
+        # As MLflow itself names buckets.
+        "s3": {"addressing_style": given.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE") or "auto"},
     }
     return boto3.client(
         "s3",

@@ -180,7 +180,13 @@ def keep(folder: Path, store_files: Path, endpoint_url: str) -> None:
         store_files: secrets of the store's own container, which are copied too; need not be there.
         endpoint_url: URL under which that store will run again; empty where it is not ours.
     """
-    wanted = ("ARTIFACTS_URI", "MLFLOW_S3_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
+    wanted = (
+        "ARTIFACTS_URI",
+        "MLFLOW_S3_ENDPOINT_URL",
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
+        "AWS_DEFAULT_REGION",
+        "AWS_ACCESS_KEY_ID",
+    )
     given = {name: os.environ[name] for name in (*wanted, _SECRET_KEY) if name in os.environ}
     if endpoint_url:
         given["MLFLOW_S3_ENDPOINT_URL"] = endpoint_url

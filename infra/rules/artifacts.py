@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from models import ArtifactMode, Encryption, Settings, Store
+from cloud_models import Addressing, Dump
+from models import ArtifactMode, Encryption, ExistingArtifacts, Settings, Store
 from problems import Drop, Path, Problem, Put, Rule, same_region, unused
 from pulumi_mlflow.core import stores, urls
 from sections import CLOUD, Runtime
@@ -82,12 +83,31 @@ def _existing(settings: Settings) -> Iterator[Problem]:
         )
     if artifacts.existing is not None:
         yield from _reachable(settings, path, artifacts.existing.endpoint_url)
+        yield from _virtual(path, artifacts.bucket, artifacts.existing)
+
+
+def _virtual(section: Path, bucket: str, there: ExistingArtifacts | Dump) -> Iterator[Problem]:
+    """A bucket in the host must make a host name, and one that a certificate may have."""
+    if there.addressing is not Addressing.VIRTUAL:
+        return
+    url = there.endpoint_url or "https://s3.amazonaws.com"
+    host, path = urls.host_of(url), (*section, "addressing")
+    reason = ""
+    if urls.is_address(host):
+        reason = f"where the host is an address, {host}"
+    elif "." in bucket and url.startswith("https://"):
+        reason = f'with https and a bucket with dots, "{bucket}", which no certificate is for'
+    if reason:
+        yield Problem(
+            Rule.ADDRESSING, path, f'must be path {reason} (got "virtual")', Put(path, "path")
+        )
 
 
 def _dump(settings: Settings) -> Iterator[Problem]:
     dump = settings.backup.dump if settings.backup else None
     if dump is not None:
         yield from _reachable(settings, ("backup", "dump"), dump.endpoint_url)
+        yield from _virtual(("backup", "dump"), dump.bucket, dump)
 
 
 def _reachable(settings: Settings, section: Path, url: str | None) -> Iterator[Problem]:

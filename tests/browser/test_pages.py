@@ -101,7 +101,17 @@ def test_wrong_password_shows_nothing(by_password):
     with by_password(password="wrong") as watched:
         answer = watched.page.goto(watched.url)
         assert answer.status == 401
-        assert "MLflow" not in watched.page.content() or "401" in watched.page.content()
+        # Neither a page of MLflow's, nor what its scripts would ask for.
+        assert "static-files" not in watched.page.content()
+        asked = watched.page.evaluate(
+            """async paths => Promise.all(paths.map(async path => {
+                 const answer = await fetch(path);
+                 return [answer.status, await answer.text()];
+               }))""",
+            ["/ajax-api/2.0/mlflow/experiments/search?max_results=10", "/static-files/index.html"],
+        )
+        assert [status for status, _ in asked] == [401, 401]
+        assert not [text for _, text in asked if "experiment" in text or "MLflow" in text]
 
 
 def test_login_at_the_provider_leads_back_to_the_page(by_provider, pictures):

@@ -4,14 +4,18 @@ import importlib
 import inspect
 import pkgutil
 import re
+import typing
 
+import pulumi
 import pytest
 from pulumi.provider.experimental.analyzer import Analyzer
 
 import pulumi_mlflow
 from pulumi_mlflow.component import MlflowComponent
 
-SECRETS = ("password", "secret", "kek", "token")
+SECRET = re.compile(r"password|secret|token|kek|key")
+NAMES = {"kms_key", "admin_key", "tls_secret", "pull_secrets", "token_endpoint", "database_secret"}
+"""Arguments that name a secret, or something else, and hold none."""
 
 
 def modules():
@@ -74,10 +78,41 @@ def test_its_args_are_a_documented_typed_dict(component):
     assert "deployment" in args.__optional_keys__
 
 
+def plain_secrets(kind, inside=()):
+    """Paths of arguments, however deep, that by their name hold a secret, and by their type cannot be one's Output."""
+    for key, annotation in inspect.get_annotations(kind).items():
+        parts, nested = [annotation], []
+        while parts:
+            part = parts.pop()
+            parts += typing.get_args(part)
+            if inspect.isclass(part) and typing.is_typeddict(part) and part not in inside:
+                nested.append(part)
+        for part in nested:
+            yield from (f"{key}.{path}" for path in plain_secrets(part, (*inside, kind, part)))
+        holds = SECRET.search(key) and key not in NAMES and not nested
+        if holds and "Output" not in str(annotation):
+            yield key
+
+
 @each
 def test_it_takes_no_secret_as_a_plain_string(component):
-    """Secrets come inside endpoints, whose fields are Inputs, or are generated."""
-    assert not [key for key in inspect.get_annotations(args_of(component)) if key in SECRETS]
+    """In a plain string a secret would be plain in the state: it must be possible to give an Output."""
+    assert list(plain_secrets(args_of(component))) == []
+
+
+class Inner(typing.TypedDict):
+    password: typing.NotRequired[str]
+    tls_secret: str
+
+
+class Outer(typing.TypedDict):
+    access_key: str
+    given: typing.NotRequired[list[Inner]]
+    secret_key: pulumi.Input[str]
+
+
+def test_a_plain_secret_is_seen_however_deep():
+    assert list(plain_secrets(Outer)) == ["access_key", "given.password"]
 
 
 @each

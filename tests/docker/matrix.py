@@ -49,6 +49,8 @@ class Place(NamedTuple):
     console_port: int = 9001
     database_port: int = 5432
     database_name: str = "mlflow"
+    database_user: str = "mlflow"
+    schema: str = "mlflow"
     bucket_port: int = 9002
     issuer: str = "http://172.17.0.1:8080"
 
@@ -76,7 +78,12 @@ def settings(cell: Cell, place: Place) -> dict[str, Any]:
         database = {"engine": "postgresql", "pgbouncer": True}
     elif cell.database == "existing":
         there = {"host": "host.docker.internal", "port": place.database_port, "tls_mode": "disable"}
-        database = {"engine": "postgresql", "name": place.database_name, "existing": there}
+        database = {
+            "engine": "postgresql",
+            "name": place.database_name,
+            "username": place.database_user,
+            "existing": {**there, "search_path": f'"{place.schema}"'},
+        }
     artifacts: dict[str, Any] = {"store": cell.store}
     if cell.store == "s3":
         url = f"http://{place.host}:{place.bucket_port}"

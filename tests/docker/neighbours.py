@@ -42,10 +42,32 @@ class Neighbours:
     bucket_port: int
 
     def place(self) -> Place:
-        """Ports for one stack, and a database of its own."""
-        name = f"of_{secrets.token_hex(4)}"
-        create = ["psql", "-U", "mlflow", "-h", "127.0.0.1", "-c", f"CREATE DATABASE {name}"]
-        assert _succeeds(self.database, create, PGPASSWORD=SECRET)
+        """Ports for one stack, and a database of its own, with names that SQL wants in quotes.
+
+        Its user may do nothing in `public`, and owns one schema.
+        """
+        name = f"Of-{secrets.token_hex(4)}"
+        made = {
+            "mlflow": (
+                f'CREATE DATABASE "{name}"',
+                f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{SECRET}'",
+            ),
+            name: (f'CREATE SCHEMA "{name} runs" AUTHORIZATION "{name}"',),
+        }
+        for database, statements in made.items():
+            for statement in statements:
+                create = [
+                    "psql",
+                    "-U",
+                    "mlflow",
+                    "-h",
+                    "127.0.0.1",
+                    "-d",
+                    database,
+                    "-c",
+                    statement,
+                ]
+                assert _succeeds(self.database, create, PGPASSWORD=SECRET)
         return Place(
             host=self.host,
             port=free_port(),
@@ -53,6 +75,8 @@ class Neighbours:
             console_port=free_port(),
             database_port=self.database_port,
             database_name=name,
+            database_user=name,
+            schema=f"{name} runs",
             bucket_port=self.bucket_port,
             issuer=self.provider.url,
         )

@@ -233,13 +233,16 @@ def test_settings_of_an_existing_bucket_are_seen_in_what_runs(stack, client, tmp
         for change, cause in (
             ({}, "certificate verify failed"),
             ({"ca_file": ca.name, "region": "eu-west-1"}, "another region than 'eu-west-1'"),
-            ({"ca_file": ca.name}, ""),
+            ({"ca_file": ca.name, "addressing": "path"}, ""),
         ):
             there = {**existing, **change}
             stack.settings["artifacts"] = {"store": "s3", "bucket": "team", "existing": there}
             stack.write(**KEYS)
             said = stack.up(ok=not cause)
             assert cause in said, said
+        # What boto3 makes of it: tests/components/test_addressing.py.
+        environment = stack.container("tracking").attrs["Config"]["Env"]
+        assert "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE=path" in environment
         with stack.mlflow() as door:
             run = log_run(door, tmp_path / "logged")
         listed = store.list_objects_v2(Bucket="team")["Contents"]

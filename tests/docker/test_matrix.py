@@ -213,7 +213,7 @@ def write_report(proof: Proof) -> None:
         order = [str(cell) for cell in matrix.everything()]
         cells = {name: known[name] for name in order if name in known}
         REPORT.parent.mkdir(exist_ok=True)
-        REPORT.write_text(json.dumps({"of": len(order), "cells": cells}, indent=1))
+        REPORT.write_text(json.dumps({"of": len(order), "names": order, "cells": cells}, indent=1))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

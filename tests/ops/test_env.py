@@ -56,6 +56,12 @@ def test_a_token_of_ones_own_stays_where_it_is_the_login(mode):
     assert "export MLFLOW_TRACKING_TOKEN=" in env.token_hint(door)
 
 
+def test_a_store_that_wants_the_bucket_in_its_host_is_asked_so_by_clients_too():
+    store = StoreAccess(endpoint_url="https://oss.example.com", addressing="virtual")
+    found = env.variables(FrontDoor(tracking_uri="http://x", store=store), None)
+    assert found["MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"] == "virtual"
+
+
 def test_a_store_that_clients_use_themselves():
     store = StoreAccess(
         endpoint_url="http://127.0.0.1:9000", region="us-east-1",

@@ -10,8 +10,8 @@ import copy
 import functools
 import gc
 import json
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -95,6 +95,7 @@ class Change(NamedTuple):
         base: what both stacks have; a section here takes the place of the one in the stack's file.
         before: its value in the first stack; what `base` or the default says where None.
         stack: whose file is taken: `dev` or `local`.
+        called: what that test calls the setting, where it drives the part below the stack.
     """
 
     after: Any
@@ -102,19 +103,28 @@ class Change(NamedTuple):
     base: Mapping[str, Any] = MappingProxyType({})
     before: Any = None
     stack: str = "dev"
+    called: str = ""
 
 
 CHANGES = {
     "runtime": Change("docker", CELL, {"access": {"auth": "none"}}, stack="local"),
     "images": Change(
-        "build", DOCKER + "test_engine.py::test_build_gives_the_image", before="registry"
+        "build",
+        # Official ones run where a registry is reached: ci.yml.
+        DOCKER + "test_images.py::test_a_first_start_that_was_killed_begins_again",
+        before="registry",
+        called="build_args",
     ),
-    "data_dir": Change("/elsewhere", ENGINE + "test_lost_state_loses_no_data", stack="local"),
+    "data_dir": Change(
+        "/elsewhere",
+        ENGINE + "test_database_has_a_write_ahead_log_and_files_are_private",
+        stack="local",
+    ),
     "tracking.workers": Change(1, CHANGED),
     "tracking.memory_mb": Change(3000, DOOR),
     "tracking.cpus": Change(1.5, CHANGED),
     "tracking.allowed_hosts": Change(["a.corp.example"], CHANGED),
-    "tracking.extras": Change(["gcs"], EXTRAS),
+    "tracking.extras": Change(["gcs"], EXTRAS, called="EXTRAS"),
     "tracking.scratch_mb": Change(
         9000, DOCKER + "test_artifacts.py::test_disk_that_is_too_small_is_refused_with_the_numbers"
     ),
@@ -130,7 +140,7 @@ CHANGES = {
     "database.existing.host": Change("other.corp.example", CELL, DB),
     "database.existing.port": Change(5433, CELL, DB),
     "database.existing.tls_mode": Change("verify-ca", TLS, VERIFIED),
-    "database.existing.ca_file": Change("HERE/again.crt", TLS, VERIFIED),
+    "database.existing.ca_file": Change("HERE/again.crt", TLS, VERIFIED, called="ca_path"),
     "database.existing.search_path": Change("runs", CELL, DB),
     "database_password": Change("typed-other", CELL, DB),
     "artifacts.store": Change("folder", CELL),
@@ -142,11 +152,15 @@ CHANGES = {
     "artifacts.console_port": Change(9010, MINIO, MINIO_STORE),
     "artifacts.public_url": Change("http://172.17.0.2:9000", SIGNED, SIGNING),
     "artifacts.uri": Change(
-        "gs://other/x", EXTRAS, {"artifacts": {"store": "gcs", "uri": "gs://team/x"}}
+        "gs://other/x",
+        EXTRAS,
+        {"artifacts": {"store": "gcs", "uri": "gs://team/x"}},
+        called="ARTIFACTS_URI",
     ),
     "artifacts.expire_multipart_days": Change(9, MINIO, MINIO_STORE),
     "artifacts.encryption": Change("sse-s3", MINIO, MINIO_STORE),
     "artifacts.existing.endpoint_url": Change("https://other.corp.example", BUCKET, S3),
+    "artifacts.existing.addressing": Change("virtual", BUCKET, S3),
     "artifacts.existing.region": Change("eu-north-1", BUCKET, S3),
     "artifacts.existing.prefix": Change("ours", BUCKET, S3),
     "artifacts.existing.ca_file": Change("HERE/one.crt", BUCKET, S3),
@@ -417,6 +431,7 @@ CLOUD_CHANGES = {
     "backup.gc_days": CloudChange(30, K),
     "backup.dump.bucket": CloudChange("other-dumps", K, DUMPED),
     "backup.dump.prefix": CloudChange("other", K, DUMPED),
+    "backup.dump.addressing": CloudChange("virtual", K, DUMPED),
     "backup.dump.region": CloudChange("eu-north-1", K, DUMPED),
     "backup.dump.role_arn": CloudChange(f"{ROLE}/other", K, DUMPED),
     "backup.dump.schedule": CloudChange("30 1 * * *", K, DUMPED),
@@ -452,6 +467,7 @@ CLOUD_CHANGES = {
     "artifacts.store": CloudChange("minio", K, IN_CLUSTER),
     "artifacts.memory_mb": CloudChange(300, K, IN_CLUSTER),
     "artifacts.expire_multipart_days": CloudChange(9),
+    "artifacts.existing.addressing": CloudChange("virtual", K),
     "artifacts.existing.region": CloudChange("eu-north-1", K),
     "artifacts.existing.prefix": CloudChange("ours", K),
     "access.auth": CloudChange("oidc-mlflow"),
@@ -472,6 +488,7 @@ CLOUD_CHANGES = {
     "access.oidc.admin_groups": CloudChange(["ops"], K, USERS),
     "access.permissions.default": CloudChange("EDIT", K, USERS),
     "access.permissions.groups": CloudChange({"ml": "EDIT"}, K, USERS),
+    "database.existing.search_path": CloudChange("runs", K, VERIFIED_THERE),
     "database.existing.tls_mode": CloudChange("verify-ca", K, VERIFIED_THERE),
     "database.existing.ca_file": CloudChange("HERE/again.crt", K, VERIFIED_THERE),
     "artifacts.existing.endpoint_url": CloudChange("https://other.corp.example", K, KEYS),
@@ -623,8 +640,98 @@ def test_a_changed_setting_changes_what_is_registered(key, registered_here):
     assert registered_here(change.stack, after) != registered_here(change.stack, before)
 
 
-def test_the_tests_that_have_seen_them_are_there():
-    for node in {change.seen for change in CHANGES.values()}:
-        file, _, name = node.partition("::")
-        tree = ast.parse(Path(ROOT / file).read_text())
-        assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, node
+def said_by(file, name, seen=None):
+    """Every word in a test: texts, keys, names of arguments and attributes; with what it calls and takes of the tests' own files.
+
+    A word that stands in a docstring alone is not one of them.
+    """
+    seen = set() if seen is None else seen
+    if (file, name) in seen:
+        return set()
+    seen.add((file, name))
+    found = definitions(file).get(name)
+    if found is None:
+        return set()
+    docstrings = {
+        id(body[0].value)
+        for node in ast.walk(found)
+        if isinstance(body := getattr(node, "body", None), list)
+        and body
+        and isinstance(body[0], ast.Expr)
+    }
+    words, names = set(), set()
+    for node in ast.walk(found):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words |= set() if id(node) in docstrings else set(re.findall(r"\w+", node.value))
+        elif isinstance(node, ast.keyword | ast.arg):
+            words.add(str(node.arg))
+            names.add(str(node.arg))  # a fixture
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            words.add(node.attr)
+            if isinstance(node.value, ast.Name):
+                names.add(f"{node.value.id}.{node.attr}")
+    imports = imported(file)
+    for name_ in names:
+        module, _, attribute = name_.partition(".")
+        if attribute and module in imports:
+            words |= said_by(imports[module][0], attribute, seen)
+        elif name_ in imports:
+            words |= said_by(*imports[name_], seen)
+        else:
+            words |= said_by(file, name_, seen)
+    return words
+
+
+@functools.cache
+def definitions(file):
+    """Functions, classes and constants of a file: name → its node."""
+    found = {}
+    for node in ast.parse((ROOT / file).read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node]
+        for target in targets:
+            found[getattr(target, "name", None) or getattr(target, "id", "")] = node
+    return found
+
+
+@functools.cache
+def imported(file):
+    """Name → file and name there, of what comes from the tests' own files."""
+    found = {}
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+            path = (node.module or "").replace(".", "/")
+            for one in node.names:
+                inner = f"{path}/{one.name}.py"
+                is_module = (ROOT / inner).is_file()
+                found[one.asname or one.name] = (inner if is_module else f"{path}.py", one.name)
+    return found
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_the_test_that_has_seen_it_gives_that_setting(key):
+    """A name alone is no proof: who takes the setting out of the test must say who else has seen it."""
+    file, _, name = CHANGES[key].seen.partition("::")
+    word = CHANGES[key].called or key.rpartition(".")[2]
+    assert word in said_by(file, name), CHANGES[key].seen
+
+
+def test_words_are_found_in_what_a_test_uses_and_not_in_what_it_only_tells(tmp_path, monkeypatch):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "other.py").write_text("def made():\n    return {'port': 1}\n")
+    (tmp_path / "tests" / "test_it.py").write_text(
+        "from tests.other import made\n"
+        'def fixed():\n    """With bind."""\n    return made()\n'
+        'def test_it(fixed):\n    """And hosts."""\n    assert fixed\n'
+        "def test_other():\n    pass\n"
+    )
+    monkeypatch.setitem(said_by.__globals__, "ROOT", tmp_path)
+    definitions.cache_clear(), imported.cache_clear()
+    try:
+        assert "port" in said_by("tests/test_it.py", "test_it")
+        assert not {"bind", "hosts"} & said_by("tests/test_it.py", "test_it")
+        assert said_by("tests/test_it.py", "test_other") == set()
+        assert said_by("tests/test_it.py", "test_gone") == set()
+    finally:
+        definitions.cache_clear(), imported.cache_clear()

@@ -188,6 +188,7 @@ class AwsTrackingServer(AwsTaskComponent):
             uri=artifacts["uri"],
             endpoint_url=store_url,
             region=artifacts.get("region", ""),
+            addressing=artifacts.get("addressing", ""),
         ).apply(lambda known: self._settings(args, known))
         # The disk is proved by the migration, which has as much.
         common = {
@@ -486,6 +487,7 @@ class AwsTrackingServer(AwsTaskComponent):
             artifacts_destination=artifacts["uri"],
             s3_endpoint_url=artifacts["endpoint_url"],
             s3_region=artifacts["region"],
+            s3_addressing=artifacts["addressing"],
             pool_size=args.get("pool_size", budgets.POOL_SIZE),
             max_overflow=args.get("max_overflow", budgets.MAX_OVERFLOW),
             scratch_dir=SCRATCH,

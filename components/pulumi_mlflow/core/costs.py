@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .plan import Resource
+from .plan import UNKNOWN, Resource
 
 _FREE_DISK_GB = 20
 """Of a Fargate task, https://aws.amazon.com/fargate/pricing/."""
@@ -119,6 +119,16 @@ def bill(resources: Sequence[Resource], prices: Table) -> Bill:
     return Bill(tuple(lines), tuple(clerk.unpriced), frozenset(clerk.used))
 
 
+_DECIDING = {
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ("vpcEndpointType",),
+    "aws:ecs/service:Service": ("launchType",),
+    "aws:rds/clusterInstance:ClusterInstance": ("instanceClass",),
+    "aws:rds/instance:Instance": ("instanceClass", "allocatedStorage", "storageType"),
+    "aws:wafv2/webAcl:WebAcl": ("rules",),
+}
+"""Type → inputs without which nothing can be said of its price; a bill must not be lower for want of them."""
+
+
 class _Clerk:
     """Writes the lines of a bill, and remembers what had no price."""
 
@@ -156,6 +166,10 @@ class _Clerk:
         """What one resource costs."""
         if resource.type == "aws:eks/nodeGroup:NodeGroup":
             self.unpriced.append(f"{resource.name}: machines of EC2")
+            return
+        unknown = [key for key in _DECIDING.get(resource.type, ()) if resource.get(key) is UNKNOWN]
+        self.unpriced += [f"{resource.name}: {key} is not known yet" for key in unknown]
+        if unknown:
             return
         for line in self._by_type.get(resource.type, _nothing)(resource):
             if line.most:

@@ -35,6 +35,12 @@ _FALLBACK_REGION = "us-east-1"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+ADDRESSING = "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"
+"""MLflow's variable for how requests name the bucket; our own programs in the image read it too."""
+
+ADDRESSINGS = ("path", "virtual")
+
+
 @dataclass(frozen=True)
 class ServerSettings:
     """What a server is started with, secrets aside.
@@ -50,6 +56,7 @@ class ServerSettings:
         scratch_dir: folder on disk that whole artifacts are spooled to on their way to and from S3.
         s3_endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
         s3_region: region that requests are signed for; empty for the store's default.
+        s3_addressing: `path` or `virtual`, how requests name the bucket; empty where boto3 decides.
         s3_ca_path: file with the certificate authority of the store; empty for the usual ones.
         prometheus_dir: folder that workers share metrics through; empty for no `/metrics`.
         artifact_mode: `proxied`: clients send artifacts through the server; `direct`: clients use the store themselves,
@@ -69,6 +76,7 @@ class ServerSettings:
     scratch_dir: str
     s3_endpoint_url: str = ""
     s3_region: str = ""
+    s3_addressing: str = ""
     s3_ca_path: str = ""
     prometheus_dir: str = ""
     artifact_mode: str = "proxied"
@@ -144,19 +152,31 @@ def server_environment(settings: ServerSettings) -> dict[str, str]:
         "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": str(_POOL_RECYCLE_SECONDS),
         "TMPDIR": settings.scratch_dir,
     }
-    environment |= s3_environment(settings.s3_endpoint_url, settings.s3_region, settings.s3_ca_path)
+    environment |= s3_environment(
+        settings.s3_endpoint_url, settings.s3_region, settings.s3_ca_path, settings.s3_addressing
+    )
     return environment
 
 
-def s3_environment(endpoint_url: str, region: str, ca_path: str = "") -> dict[str, str]:
+def s3_environment(
+    endpoint_url: str, region: str, ca_path: str = "", addressing: str = ""
+) -> dict[str, str]:
     """Variables by which MLflow and boto3 find a store that speaks S3, keys aside.
 
     Args:
         endpoint_url: URL of an S3-compatible store; empty for S3 itself and for other kinds of store.
         region: region that requests are signed for; empty for the default.
         ca_path: file with the certificate authority of the store; empty for the usual ones.
+        addressing: `path` or `virtual`, how requests name the bucket; empty where boto3 decides.
+
+    Raises:
+        ValueError: an addressing that is none.
     """
+    if addressing not in ("", *ADDRESSINGS):
+        raise ValueError(f"addressing: must be {' or '.join(ADDRESSINGS)} (got {addressing!r})")
     environment = {"AWS_CA_BUNDLE": ca_path} if ca_path else {}
+    if addressing:
+        environment[ADDRESSING] = addressing
     if not endpoint_url:
         return {**environment, **({"AWS_DEFAULT_REGION": region} if region else {})}
     return {

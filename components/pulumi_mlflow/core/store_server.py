@@ -106,7 +106,7 @@ def store_files(store: str, access: str, secret: str, kms: str = "") -> dict[str
 
 
 def store_environment(
-    uri: str, endpoint_url: str = "", region: str = "", ca_path: str = ""
+    uri: str, endpoint_url: str = "", region: str = "", ca_path: str = "", addressing: str = ""
 ) -> dict[str, str]:
     """Variables by which the server image's `server_image.ARTIFACTS` finds a store, keys aside.
 
@@ -115,6 +115,7 @@ def store_environment(
         endpoint_url: URL of an S3-compatible store; empty for S3 itself and for folders.
         region: region that requests are signed for.
         ca_path: file with the certificate of the store's authority.
+        addressing: `path` or `virtual`; empty where boto3 decides.
     """
-    s3 = server.s3_environment(endpoint_url, region, ca_path)
+    s3 = server.s3_environment(endpoint_url, region, ca_path, addressing)
     return {"ARTIFACTS_URI": uri, "TMPDIR": "/tmp", **s3}  # noqa: S108 - in the container

@@ -380,7 +380,10 @@ class DockerExistingArtifacts(container.DockerComponent):
         ca = {endpoints.ARTIFACTS_CA: artifacts["ca"]} if "ca" in artifacts else {}
         files = self._files({**keys, **ca}, args["image"], UID)
         known = pulumi.Output.all(
-            uri=artifacts["uri"], endpoint_url=url, region=artifacts.get("region", "")
+            uri=artifacts["uri"],
+            endpoint_url=url,
+            region=artifacts.get("region", ""),
+            addressing=artifacts.get("addressing", ""),
         )
         environment = known.apply(
             lambda given: {
@@ -389,6 +392,7 @@ class DockerExistingArtifacts(container.DockerComponent):
                     given["endpoint_url"],
                     given["region"],
                     f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}" if ca else "",
+                    given["addressing"],
                 ),
                 "ENCRYPTION": encryption,
                 "URL_KEY": "mlflow:artifacts.existing.endpoint_url",

@@ -151,6 +151,7 @@ class DockerTrackingServer(container.DockerComponent):
                 multipart=args.get("multipart", False),
             ),
             region=artifacts.get("region", ""),
+            addressing=artifacts.get("addressing", ""),
         ).apply(lambda known: self._settings(args, known))
         scratch = self._volume("scratch", self._physical("scratch"))
         addresses = (
@@ -281,6 +282,7 @@ class DockerTrackingServer(container.DockerComponent):
             artifacts_destination=artifacts["uri"],
             s3_endpoint_url=artifacts["endpoint_url"],
             s3_region=artifacts["region"],
+            s3_addressing=artifacts["addressing"],
             pool_size=args.get("pool_size", budgets.POOL_SIZE),
             max_overflow=args.get("max_overflow", budgets.MAX_OVERFLOW),
             scratch_dir=SCRATCH,

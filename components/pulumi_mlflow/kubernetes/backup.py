@@ -107,10 +107,13 @@ class KubernetesBackup(workload.KubernetesComponent):
             contents[endpoints.ARTIFACTS_CA] = destination["ca"]
         ca = f"{FILES_PATH}/{endpoints.ARTIFACTS_CA}" if "ca" in destination else ""
         environment = pulumi.Output.all(
-            destination["uri"], destination.get("endpoint_url", ""), destination.get("region", "")
+            destination["uri"],
+            destination.get("endpoint_url", ""),
+            destination.get("region", ""),
+            destination.get("addressing", ""),
         ).apply(
             lambda known: {
-                **server.s3_environment(known[1], known[2], ca),
+                **server.s3_environment(known[1], known[2], ca, known[3]),
                 "BACKUP_URI": known[0],
                 "SCRATCH": SCRATCH,
                 "TMPDIR": SCRATCH,

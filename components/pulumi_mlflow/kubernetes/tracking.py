@@ -244,6 +244,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             uri=artifacts["uri"],
             endpoint_url=store_url,
             region=artifacts.get("region", ""),
+            addressing=artifacts.get("addressing", ""),
             namespace=namespace,
         ).apply(lambda known: self._settings(args, known))
         allowed = self._server_edges(args, store_url)
@@ -582,6 +583,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
             artifacts_destination=known["uri"],
             s3_endpoint_url=known["endpoint_url"],
             s3_region=known["region"],
+            s3_addressing=known["addressing"],
             pool_size=args.get("pool_size", budgets.POOL_SIZE),
             max_overflow=args.get("max_overflow", budgets.MAX_OVERFLOW),
             scratch_dir=SCRATCH,

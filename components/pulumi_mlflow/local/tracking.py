@@ -111,6 +111,7 @@ def _spec(
         destination=artifacts["uri"],
         s3_endpoint_url=artifacts.get("endpoint_url", ""),
         s3_region=artifacts.get("region", ""),
+        s3_addressing=artifacts.get("addressing", ""),
         artifacts_ca=artifacts.get("ca", ""),
         **{key: args.get(key, default) for key, default in _DEFAULTS.items()},
     ).apply(_plain)
@@ -144,6 +145,7 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         scratch_dir=str(folder / "tmp"),
         s3_endpoint_url=given["s3_endpoint_url"],
         s3_region=given["s3_region"],
+        s3_addressing=given["s3_addressing"],
         s3_ca_path=str(folder / endpoints.ARTIFACTS_CA) if given["artifacts_ca"] else "",
         app=app.NAME,
     )

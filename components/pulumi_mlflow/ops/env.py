@@ -10,6 +10,8 @@ import tempfile
 from enum import Enum
 from pathlib import Path
 
+from pulumi_mlflow.core import server
+
 from .errors import OpsError
 from .stack import TOOLCHAIN, FrontDoor, Stack, StackOutputs
 
@@ -47,6 +49,7 @@ def variables(door: FrontDoor, ca_file: Path | None) -> dict[str, str]:
         optional = {
             "MLFLOW_S3_ENDPOINT_URL": store.endpoint_url,
             "AWS_DEFAULT_REGION": store.region,
+            server.ADDRESSING: store.addressing,
             "AWS_ACCESS_KEY_ID": store.access_key and store.access_key.get_secret_value(),
             "AWS_SECRET_ACCESS_KEY": store.secret_key and store.secret_key.get_secret_value(),
         }

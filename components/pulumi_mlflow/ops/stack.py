@@ -47,6 +47,8 @@ class StoreAccess(BaseModel):
     endpoint_url: str | None = None
     """None for S3 itself."""
     region: str | None = None
+    addressing: str | None = None
+    """`path` or `virtual`; None where boto3 decides."""
     access_key: SecretStr | None = None
     """None where clients have keys of their own."""
     secret_key: SecretStr | None = None
