@@ -25,6 +25,9 @@ from pulumi_mlflow.contracts import AuthMode
 from pulumi_mlflow.core import outgoing
 from pulumi_mlflow.ops.stack import FrontDoor
 
+# Its thread sets and takes away a variable, and whoever reads them meanwhile fails.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 LOGIN = ("ann", "S3nt/inel+ke&y=%41 '\"$HOME ä")
 FAKE_PULUMI = Path(__file__).with_name("fake_pulumi.py")
 
