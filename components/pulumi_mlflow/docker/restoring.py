@@ -164,6 +164,7 @@ class _Restore:
                 raise
             self._handover.up()
             self._start()
+            self._say("front door: opening")
 
     def _data(self, folder: Path) -> None:
         self._say("dump: copying it to the engine")
