@@ -79,7 +79,7 @@ def check(name: str, auth: AuthMode, tracking: TrackingEndpoint, names: Sequence
 
 def groups_claim(provider: Optional[OidcProviderArgs]) -> str:
     """The claim with a user's groups, at this provider or any other."""
-    return (provider or {}).get("groups_claim", GROUPS_CLAIM)
+    return provider.get("groups_claim", GROUPS_CLAIM) if provider else GROUPS_CLAIM
 
 
 def oidc_files(

@@ -40,7 +40,6 @@ WRITER = f"{WRITER_UID}:{WRITER_UID}"
 RESOLVER = "169.254.169.253"
 """Amazon's DNS, in every VPC."""
 
-_IMAGES = ("image", "files_image", "oidc_image")
 _CPUS, _MEMORY_MB = 0.5, 1024
 _ANYWHERE = "0.0.0.0/0"
 
@@ -169,6 +168,15 @@ class AwsAuthProxyArgs(TypedDict):
     """Prefix of physical names; `<project>-<stack>` unless given."""
 
 
+def _images(args: AwsAuthProxyArgs) -> dict[str, Optional[pulumi.Input[str]]]:
+    """Argument → image, of all that its tasks run."""
+    return {
+        "image": args["image"],
+        "files_image": args["files_image"],
+        "oidc_image": args.get("oidc_image"),
+    }
+
+
 class AwsAuthProxy(AwsTaskComponent):
     """TLS, logins and limits before the tracking server; streams artifacts of any size.
 
@@ -200,8 +208,7 @@ class AwsAuthProxy(AwsTaskComponent):
         network, tracking = args["network"], args["tracking"]
         require_reach(name, network["place"], tracking["component"], tracking["reach"])
         auth = _check(name, args)
-        images = {key: args.get(key) for key in _IMAGES}
-        pulled_outside = outside(name, network, images, given=args.get("outside", False))
+        pulled_outside = outside(name, network, _images(args), given=args.get("outside", False))
         super().__init__(name, args.get("deployment"), opts)
         login = _login(auth, args)
         # In every mode, since what is protected cannot be taken away: a mode may be left and come back to. The
@@ -404,7 +411,7 @@ class AwsAuthProxy(AwsTaskComponent):
             tags=self._tags("http"),
             opts=self._opts(),
         )
-        web: dict[str, Any] = {"type": "forward", "target_group_arn": groups["web"].arn}
+        web: Any = {"type": "forward", "target_group_arn": groups["web"].arn}
         actions: Any = [web] if login != "alb" else _logged_in(args, web, "authenticate")
         listener = aws.lb.Listener(
             self._child("https"),
@@ -521,7 +528,7 @@ class AwsAuthProxy(AwsTaskComponent):
         region = network["region"]
         files = self._files("files", contents)
         logs = self._log_group("logs", f"/pulumi-mlflow/{self._deployment}/proxy")
-        pulled = repositories(args.get("repositories"), [args.get(key) for key in _IMAGES])
+        pulled = repositories(args.get("repositories"), list(_images(args).values()))
         start = self._start_role("start", logs, region, pulled, [files["arn"]])
         containers = pulumi.Output.all(
             image=args["image"],
