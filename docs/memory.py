@@ -11,6 +11,7 @@ cache, which `docker stats` and the kernel's own maximum count too, is given up 
 import argparse
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -212,7 +213,7 @@ ROWS: dict[str, tuple[str, int, Measured]] = {
         f"server-{workers}": (
             f"server, {workers} worker{'s' if workers > 1 else ''}",
             budgets.server_memory_mb(workers),
-            lambda case, workers=workers: measure_server(case, workers),
+            functools.partial(measure_server, workers=workers),
         )
         for workers in (1, 2, 4)
     },

@@ -20,6 +20,7 @@ from pulumi_mlflow.kubernetes.database import KubernetesArchiveArgs, KubernetesD
 from pulumi_mlflow.kubernetes.monitoring import KubernetesMonitoring
 from pulumi_mlflow.kubernetes.network import KubernetesNetwork
 from pulumi_mlflow.kubernetes.proxy import KubernetesAuthProxy
+from pulumi_mlflow.kubernetes.ready import KubernetesAccessArgs
 from pulumi_mlflow.kubernetes.tracking import KubernetesTrackingServer
 from rules.kubernetes import controller, source_namespace
 
@@ -42,7 +43,7 @@ class Needs:
     database: DatabaseEndpoint
     artifacts: ArtifactEndpoint
     images: Mapping[str, pulumi.Input[str]]
-    access: Mapping[str, Any]
+    access: KubernetesAccessArgs
     cluster: str = ""
     also_in: list[str] = field(default_factory=list)
     admin_store: Mapping[str, Any] | None = None
@@ -70,7 +71,7 @@ def compose(settings: Settings) -> None:
     )
 
 
-def access(settings: Settings) -> dict[str, Any]:
+def access(settings: Settings) -> KubernetesAccessArgs:
     """How this machine reaches the cluster: by a context of its kubeconfig or by another stack's output."""
     wanted = settings.kubernetes
     if wanted is None:
@@ -78,10 +79,10 @@ def access(settings: Settings) -> dict[str, Any]:
     if wanted.stack:
         other = pulumi.StackReference("cluster-stack", wanted.stack)
         return {"kubeconfig": pulumi.Output.secret(other.require_output("kubeconfig"))}
-    return {"context": wanted.context}
+    return {"context": wanted.context or ""}
 
 
-def cluster(reach: Mapping[str, Any]) -> kubernetes.Provider:
+def cluster(reach: KubernetesAccessArgs) -> kubernetes.Provider:
     """The cluster that `access` leads to."""
     return kubernetes.Provider("cluster", **reach)
 
@@ -169,7 +170,7 @@ def _archive(wanted: Archive | None) -> KubernetesArchiveArgs | None:
 def _artifacts(
     settings: Settings,
     namespace: KubernetesNetwork,
-    reach: Mapping[str, Any],
+    reach: KubernetesAccessArgs,
     opts: pulumi.ResourceOptions,
 ) -> ArtifactEndpoint:
     wanted = settings.artifacts

@@ -266,7 +266,7 @@ class KubernetesAuthProxy(workload.KubernetesComponent):
         image: pulumi.Output[str],
         held: workload.Files,
         auth: AuthMode,
-    ) -> kubernetes.apps.v1.Deployment:
+    ) -> pulumi.Resource:
         namespace = args["namespace"]
         roles = ["tracking", *(["jobs"] if "jobs_url" in args["tracking"] else [])]
         to_servers = [manifests.to_pods(self._pods_of(role), SERVER_PORT) for role in roles]

@@ -72,13 +72,14 @@ class Api:
         import yaml  # noqa: PLC0415
 
         self._namespace = namespace
+        config: Any = kubernetes.config  # has no types
         try:
             if url := os.environ.get(INSTEAD, ""):
                 client = kubernetes.client.ApiClient(kubernetes.client.Configuration(host=url))
             elif text := access.get("kubeconfig"):
-                client = kubernetes.config.new_client_from_config_dict(yaml.safe_load(text))
+                client = config.new_client_from_config_dict(yaml.safe_load(text))
             else:
-                client = kubernetes.config.new_client_from_config(context=access["context"])
+                client = config.new_client_from_config(context=access["context"])
         except kubernetes.config.ConfigException as error:
             raise RolloutError(f"the cluster's kubeconfig cannot be used: {error}") from error
         self._core = kubernetes.client.CoreV1Api(client)

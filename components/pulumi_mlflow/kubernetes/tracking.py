@@ -497,7 +497,7 @@ class KubernetesTrackingServer(workload.KubernetesComponent):
         self,
         namespace: pulumi.Input[str],
         wanted: KubernetesAutoscalingArgs,
-        servers: kubernetes.apps.v1.Deployment,
+        servers: pulumi.Resource,
     ) -> None:
         metrics: list[Any] = [
             {
