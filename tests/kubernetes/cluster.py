@@ -85,7 +85,7 @@ class Seen:
 
     @property
     def depends_on(self):
-        """Names of what must be there first, by any way."""
+        """Names of what must be there first, by any way that is direct; see `behind`."""
         return {urn.rsplit("::", 1)[1] for urn in self.request.dependencies}
 
     @property
@@ -182,6 +182,16 @@ def only(seen, kind, role=None):
     ]
     assert len(found) == 1, f"{kind} {role}: {[item.name for item in found]} of {kinds(seen)}"
     return found[0]
+
+
+def behind(seen, item):
+    """Names of all that an object waits for, over whatever is between them."""
+    by_name, found, todo = {one.name: one for one in seen}, set(), [item]
+    while todo:
+        for name in todo.pop().depends_on - found:
+            found.add(name)
+            todo += [by_name[name]] if name in by_name else []
+    return found
 
 
 def kinds(seen):

@@ -382,7 +382,7 @@ def test_a_stack_without_a_cloud_is_whole_and_in_order():
     assert order.index("database-cluster") < order.index("tracking-migration")
     assert order.index("artifacts-bucket") < order.index("tracking-deployment")
     servers = cluster.only(seen, "Deployment")
-    assert {"database-cluster", "artifacts-bucket"} <= servers.depends_on
+    assert {"database-cluster", "artifacts-bucket"} <= cluster.behind(seen, servers)
     edges = cluster.only(seen, "NetworkPolicy", "tracking")
     assert roles(rules(edges, "egress")) == ["database", "artifacts"]
     assert not [peer for peer, _ in rules(edges, "egress") if "ipBlock" in peer]

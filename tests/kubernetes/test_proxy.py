@@ -279,7 +279,8 @@ def test_oauth2_proxy_is_asked_by_nginx_alone_and_asks_the_provider_alone():
     assert "cookie_secure = true" in config
     assert 'set $oidc "http://mlflow-prod-oidc.mlflow-prod.svc.cluster.local:4180";' in conf(seen)
     # Before nginx, which would answer 500 without it.
-    assert "proxy-oidc-deployment" in cluster.only(seen, "Deployment", "proxy").depends_on
+    door = cluster.only(seen, "Deployment", "proxy")
+    assert "proxy-oidc-deployment" in cluster.behind(seen, door)
 
 
 def test_identity_headers_carry_the_servers_secret():
