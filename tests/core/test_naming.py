@@ -73,3 +73,16 @@ def test_labels():
         "pulumi-mlflow/role": "database",
         "pulumi-mlflow/managed-by": "pulumi",
     }
+
+
+def test_a_suffix_that_was_given_up_never_comes_back():
+    seen, before = [], {}
+    for version in ("aaaa", "aaaa", "bbbb", "aaaa", "bbbb", "aaaa"):
+        suffix = naming.unique_suffix(before, version)
+        assert re.fullmatch("[0-9a-f]{4}", suffix)
+        if before.get("version") == version:
+            assert suffix == before["suffix"]
+        else:
+            assert suffix not in seen
+        seen.append(suffix)
+        before = {"version": version, "suffix": suffix}

@@ -200,9 +200,9 @@ class Door:
         with contextlib.suppress(docker.errors.NotFound):
             self.client.containers.get(name).remove(force=True, v=True)
         labels = {DEPLOYMENT: self.deployment}
-        volume = files._Provider().create(
-            {"name": name, "files": contents, "image": image_id, "uid": uid, "labels": labels}
-        )
+        provider = files._Provider()
+        props = {"name": name, "files": contents, "image": image_id, "uid": uid, "labels": labels}
+        volume = provider.create(provider.check({}, props).inputs)
         self.client.containers.run(
             image_id,
             argv[1:],

@@ -157,6 +157,11 @@ def test_image_name_changes_with_all_that_goes_into_it(tmp_path, monkeypatch):
     assert len(names) == 4
 
 
+def checked(props, olds=None):
+    """The inputs as the engine gives them to `create` and `diff`."""
+    return _Provider().check(olds or {}, props).inputs
+
+
 class TestFiles:
     """Files in a volume, as the provider behind `DockerFiles` makes them."""
 
@@ -171,7 +176,7 @@ class TestFiles:
         }
 
     def test_belong_to_the_user_alone(self, client, props, job):
-        made = _Provider().create(props)
+        made = _Provider().create(checked(props))
 
         mounted = {made.outs["volume"]: f"{FILES_PATH}:ro"}
         look = f"cd {FILES_PATH}; stat -c '%n %a %u %g' env * */*; cat env/SECRET"
@@ -189,20 +194,35 @@ class TestFiles:
 
     def test_are_seen_as_gone_or_changed(self, props):
         provider = _Provider()
-        made = provider.create(props)
-        changed = {**props, "files": {"nginx.conf": "daemon on;"}}
+        given = checked(props)
+        made = provider.create(given)
+        changed = checked({**props, "files": {"nginx.conf": "daemon on;"}}, given)
 
         assert "files" not in made.outs
-        assert not provider.diff(made.id, made.outs, props).changes
+        assert not provider.diff(made.id, made.outs, checked(props, given)).changes
         assert provider.diff(made.id, made.outs, changed).replaces == ["files"]
         assert provider.read(made.id, made.outs).id == made.id
         provider.delete(made.id, made.outs)
         provider.delete(made.id, made.outs)  # somebody else was faster
         assert not provider.read(made.id, made.outs).id
 
+    def test_stay_when_a_change_is_taken_back_and_the_old_ones_go_at_last(self, props):
+        # A, then B whose container fails, then A again: the deletion of the first A is due, and comes after the second.
+        provider = _Provider()
+        given = checked(props)
+        first = provider.create(given)
+        other = checked({**props, "files": {"nginx.conf": "daemon on;"}}, given)
+        second = provider.create(other)
+        back = provider.create(checked(props, other))
+        for old in (first, second):
+            provider.delete(old.id, old.outs)
+
+        assert provider.read(back.id, back.outs).id == back.id
+        provider.delete(back.id, back.outs)
+
     def test_go_after_the_container_that_is_taken_down_beside_them(self, client, props, image):
         provider = _Provider()
-        made = provider.create(props)
+        made = provider.create(checked(props))
         mounted = [f"{made.id}:{FILES_PATH}:ro"]
         container = client.containers.create(image, labels=props["labels"], volumes=mounted)
         later = threading.Timer(2, container.remove)

@@ -320,7 +320,7 @@ def test_files_do_not_wait_for_what_was_to_carry_them(dev):
         "uid": 101,
         "labels": naming.labels(dev.deployment, "proxy"),
     }
-    made = _Provider().create(props)
+    made = _Provider().create(_Provider().check({}, props).inputs)
     labels = dev.client.volumes.get(made.id).attrs["Labels"]
     dev.client.containers.create(
         props["image"], ["true"], volumes=[f"{made.id}:/files"], labels=labels

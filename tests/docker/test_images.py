@@ -40,7 +40,7 @@ def running(client, name, image, files, uid, **options):
     labels = {DEPLOYMENT: name}
     props = {"name": name, "files": files, "image": image, "uid": uid, "labels": labels}
     provider = _Provider()
-    volume = provider.create(props).id
+    volume = provider.create(provider.check({}, props).inputs).id
     client.volumes.create(f"{name}-data", labels=labels)
     data = options.pop("data")
     container = client.containers.run(

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 DOCKER_NAME_LIMIT = 63
 """DNS labels end at 63 characters (RFC 1035, 2.3.4), and Docker answers for container names in its DNS."""
@@ -49,17 +50,23 @@ def accepted_name(deployment: str, pattern: str) -> str:
     return deployment if re.fullmatch(pattern, deployment) else physical_name(deployment)
 
 
-def next_suffix(before: str, version: str) -> str:
-    """What ends the name of a thing's next version. It depends on all that came before, so none comes back.
+def unique_suffix(before: Mapping[str, str], version: str) -> str:
+    """What ends the name of a thing that is made anew for each version of its content. None ever comes back.
+
+    A name by content alone would: Pulumi deletes what was replaced at the end of an `up`, or of a later one if that
+    failed, and what took up the same name meanwhile would go with it.
 
     Args:
-        before: suffix of the last version.
-        version: hexadecimal digits that tell the next version from others.
+        before: `version` and `suffix` of the thing as it stands; empty for the first.
+        version: hexadecimal digits that tell its content from others.
 
     Returns:
-        As many hexadecimal digits as `version` has.
+        As many hexadecimal digits as `version` has: itself at first, then a hash of all that came before.
     """
-    return hashlib.sha256(f"{before}\0{version}".encode()).hexdigest()[: len(version)]
+    was = before.get("suffix")
+    if not was or before["version"] == version:
+        return was or version
+    return hashlib.sha256(f"{was}\0{version}".encode()).hexdigest()[: len(version)]
 
 
 def labels(deployment: str, role: str) -> dict[str, str]:

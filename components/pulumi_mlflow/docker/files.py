@@ -9,9 +9,17 @@ import pulumi
 import requests
 import tenacity
 from docker.errors import APIError, NotFound
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
+from pulumi.dynamic import (
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+)
 
 from ..core import files as core
+from ..core import naming
 from . import engine, leftovers
 
 FILES_PATH = core.FILES_PATH
@@ -42,9 +50,16 @@ def _archive(files: Mapping[str, str], uid: int) -> bytes:
 class _Provider(ResourceProvider):
     serialize_as_secret_always = False
 
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        if not isinstance(news.get("files"), dict):  # not known yet
+            return CheckResult({**news, "version": None, "suffix": None}, [])
+        made = core.version(news["files"], news["name"])
+        suffix = naming.unique_suffix(olds, made)
+        return CheckResult({**news, "version": made, "suffix": suffix}, [])
+
     def create(self, props: dict[str, Any]) -> CreateResult:
-        made = core.version(props["files"], props["name"])
-        volume = f"{props['name']}-{made}"
+        made = props["version"]
+        volume = f"{props['name']}-{props['suffix']}"
         client = engine.connect()
         labels = {**props["labels"], VERSION_LABEL: made}
         leftovers.carriers(client, volume, labels)
@@ -61,8 +76,7 @@ class _Provider(ResourceProvider):
         return CreateResult(id_=volume, outs={"volume": volume, "version": made})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        known = isinstance(news.get("files"), dict)
-        same = known and core.version(news["files"], news["name"]) == olds["version"]
+        same = news["version"] == olds["version"]
         return DiffResult(changes=not same, replaces=[] if same else ["files"])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -95,7 +109,7 @@ def _in_use(error: BaseException) -> bool:
 
 
 class DockerFiles(Resource, module="pulumi-mlflow", name="DockerFiles"):
-    """A volume with files of mode 0400, named by a hash of them.
+    """A volume with files of mode 0400, whose name tells their version and never comes back.
 
     A change of a file makes a new volume, which restarts the container that mounts it, and then removes the old one.
     (The provider's own `uploads` cannot write into a container with a read-only root, and its files would take the

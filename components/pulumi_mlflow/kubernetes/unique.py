@@ -26,13 +26,8 @@ class SuffixProvider(ResourceProvider):
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Add the suffix to the inputs, so that a preview shows the name that `up` will give."""
-        was, now = olds.get("suffix"), news["version"]
-        if not was or now == pulumi.runtime.rpc.UNKNOWN:
-            suffix = now
-        elif olds["version"] == now:
-            suffix = was
-        else:
-            suffix = naming.next_suffix(was, now)
+        now = news["version"]
+        suffix = now if now == pulumi.runtime.rpc.UNKNOWN else naming.unique_suffix(olds, now)
         return CheckResult({**news, "suffix": suffix}, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
