@@ -12,7 +12,11 @@ from mlflow.utils import uri, validation
 from pulumi_mlflow.core import file_store
 
 NAMES = st.text(
-    st.one_of(st.sampled_from("#?%;&=:~ +.aF4\\"), st.characters(exclude_characters="/\0")),
+    st.one_of(
+        st.sampled_from("#?%;&=:~ +.aF4\\"),
+        st.characters(exclude_characters="/\0", exclude_categories=["Cs"]),
+        st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF),  # bytes that are no UTF-8
+    ),
     min_size=1,
 ).filter(lambda name: name not in (".", ".."))
 

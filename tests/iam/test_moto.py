@@ -182,11 +182,12 @@ def test_no_role_of_a_task_does_anything_else(usual, role):
 def test_who_starts_tasks_may_pull_images(usual):
     """The one action that is for no resource."""
     starts = as_role(usual, "tracking-start")
-    doors = as_role(usual, "proxy-start")
+    doors, servers = as_role(usual, "proxy-start"), as_role(usual, "tracking-server")
     with enable_iam_authentication():
         assert starts.client("ecr").get_authorization_token()["authorizationData"]
+        assert doors.client("ecr").get_authorization_token()["authorizationData"]
         with refused():
-            doors.client("ecr").get_authorization_token()
+            servers.client("ecr").get_authorization_token()
 
 
 def test_moto_finds_a_role_that_is_too_wide(usual):

@@ -27,7 +27,8 @@ lock.unlink()
 """
 
 OURS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)   # ignored in what a shell without jobs runs beside itself
 from pathlib import Path
 from pulumi_mlflow.ops import children
 command = [sys.executable, "pulumi.py", sys.argv[1]]

@@ -154,4 +154,4 @@ def eks(**args):
 
 
 def kubernetes(program):
-    return recorded(program, cluster.Echo(()), "prod")
+    return recorded(program, cluster.Echo((), {}), "prod")
