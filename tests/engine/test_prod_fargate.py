@@ -118,7 +118,7 @@ def cluster(prod, tmp_path_factory):
     [text] = re.findall(r"```python\n(.*?AwsEksCluster\(.*?)```", page, re.DOTALL)
     program.write_text(text)
     made = Workspace(folder / "project", "cluster", {"kubernetes": "1.33"}, program.parent)
-    found = checks.Prod(made, {"kubernetes": "1.33"}, prod.fake, prod.env)
+    found = checks.Prod(made, {"kubernetes": "1.33"}, prod.fake, prod.kube, prod.env)
     with found.doing() as done:
         found.up()
     return found, done
