@@ -1,8 +1,12 @@
 """What all tests have."""
 
 import gc
+import signal
 
 import pytest
+
+# As on a terminal: what a shell without jobs runs beside itself ignores it, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -27,8 +27,7 @@ lock.unlink()
 """
 
 OURS = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)   # ignored in what a shell without jobs runs beside itself
+import sys
 from pathlib import Path
 from pulumi_mlflow.ops import children
 command = [sys.executable, "pulumi.py", sys.argv[1]]
