@@ -219,7 +219,9 @@ def assemble(kind: str, source: ImageSource, build_args: Mapping[str, str], targ
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, file)
         # Whatever the umask of the clone: the image's unprivileged user reads and runs them.
-        file.chmod(0o755 if path.suffix == ".sh" or file.parent.name == "bin" else 0o644)
+        with file.open("rb") as content:
+            program = file.parent.name == "bin" or content.read(2) == b"#!"
+        file.chmod(0o755 if program else 0o644)
     (target / "bin").mkdir(exist_ok=True)
     (target / "ca").mkdir()
     for certificate in sorted(CA_FOLDER.glob("*.crt")) if CA_FOLDER.is_dir() else []:

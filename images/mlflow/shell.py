@@ -5,6 +5,7 @@ Runs inside the image, behind entrypoint.sh, which sets the server's own variabl
 
 import os
 import sys
+from pathlib import Path
 
 from bootlib import client_environment
 
@@ -12,6 +13,8 @@ _NOT_FOUND = 127
 
 if __name__ == "__main__":
     client_environment()
+    # The program `mlflow` beside this one comes before MLflow's own.
+    os.environ["PATH"] = f"{Path(__file__).parent}{os.pathsep}{os.environ['PATH']}"
     try:
         os.execvp(sys.argv[1], sys.argv[1:])
     except OSError:

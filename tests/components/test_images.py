@@ -192,3 +192,17 @@ def test_what_set_up_has_not_made_is_named(cache):
     assert recipes.missing_ingredients(["mysql"], ImageSource.BUILD) == []
     with pytest.raises(recipes.MissingIngredientError, match=r"minio-.*: missing"):
         recipes.image_name("minio", ImageSource.BUILD, {})
+
+
+def test_programs_may_be_run_whatever_the_umask_of_the_clone(tmp_path):
+    for file in (tmp_path / "images").rglob("*"):
+        if file.is_file():
+            file.chmod(0o600)
+    target = tmp_path / "context"
+    target.mkdir()
+
+    recipes.assemble("mlflow", ImageSource.BUILD, {}, target)
+
+    modes = {file.name: file.stat().st_mode & 0o777 for file in target.iterdir() if file.is_file()}
+    assert {name for name, mode in modes.items() if mode == 0o755} == {"entrypoint.sh", "mlflow"}
+    assert set(modes.values()) == {0o755, 0o644}

@@ -1,5 +1,6 @@
 """What people of `docker compose` type: ps, logs, shell, on a running stack and without a `docker` program."""
 
+import functools
 import json
 import os
 import pty
@@ -11,27 +12,26 @@ import time
 
 import pytest
 from mlflow.exceptions import MlflowException
-from tests.support import FULL
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 PROGRAM = [sys.executable, "-m", "pulumi_mlflow.ops.cli"]
 
 
-def environment(stack):
-    """Without any program on PATH."""
+def environment(stack, path="/nowhere"):
+    """Without any program on PATH, unless told."""
     return {
         **stack.environment,
-        "PATH": "/nowhere",
+        "PATH": path,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "COLUMNS": "200",
     }
 
 
-def call(stack, command, *arguments, given="", code=0):
+def call(stack, command, *arguments, given="", code=0, path="/nowhere"):
     done = subprocess.run(
         [*PROGRAM, command, "--stack", stack.stack, *arguments],
-        cwd=stack.folder, env=environment(stack), input=given, capture_output=True, text=True, timeout=120, check=False,
+        cwd=stack.folder, env=environment(stack, path), input=given, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr
@@ -170,11 +170,10 @@ def artifact(stack, run):
     return stack.session().get(url, timeout=60)
 
 
-@pytest.mark.skipif(
-    not FULL, reason="FULL=1: red when last run, cause not seen yet (issue 10, number 34)"
-)
 def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(dev):
     name = "deleted for good"
+    # It reads the stack's outputs, by pulumi.
+    gc = functools.partial(call, dev, "gc", path=dev.environment["PATH"])
     with dev.mlflow() as door:
         experiment = door.create_experiment(name)
         runs = [door.create_run(experiment) for _ in range(3)]
@@ -183,15 +182,15 @@ def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(dev):
         kept, gone, by_hand = runs
         door.delete_run(gone.info.run_id)
         door.delete_experiment(door.create_experiment("its name is free again"))
-        shown, _ = call(dev, "gc", "--older-than", "0s", "--dry-run")
+        shown, _ = gc("--older-than", "0s", "--dry-run")
         assert f"run {gone.info.run_id}" in shown
         assert "'its name is free again'" in shown
         assert kept.info.run_id not in shown
         assert artifact(dev, gone).text == gone.info.run_id
-        assert "0 deleted more than 30d ago" in call(dev, "gc", "--yes")[0]
-        call(dev, "gc", "--older-than", "0s", given="n\n", code=1)
+        assert "0 deleted more than 30d ago" in gc("--yes")[0]
+        gc("--older-than", "0s", given="n\n", code=1)
         assert door.get_run(gone.info.run_id).info.lifecycle_stage == "deleted"
-        call(dev, "gc", "--older-than", "0s", "--yes")
+        gc("--older-than", "0s", "--yes")
         with pytest.raises(MlflowException, match="not found"):
             door.get_run(gone.info.run_id)
         assert artifact(dev, gone).status_code != 200
@@ -203,5 +202,5 @@ def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(dev):
         assert artifact(dev, by_hand).status_code != 200
         assert artifact(dev, kept).text == kept.info.run_id
         assert [run.info.run_id for run in door.search_runs([experiment])] == [kept.info.run_id]
-    _, said = call(dev, "gc", "--older-than", "soon", code=1)
+    _, said = gc("--older-than", "soon", code=1)
     assert "such as 30d (got 'soon')" in said

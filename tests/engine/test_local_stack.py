@@ -236,8 +236,12 @@ def test_what_was_deleted_in_mlflow_goes_for_good_and_all_else_stays(stack, run_
     assert said.count("permanently deleted") == 1
     assert not artifacts.exists()
     assert client.get_run(run_id).info.lifecycle_stage == "active"
-    assert local.shell(server, stack.url, ["sh", "-c", "mlflow gc; env"]) == 0
-    assert "MLFLOW_BACKEND_STORE_URI=sqlite" in capfd.readouterr().out
+    by_hand = client.create_run("0").info.run_id
+    client.delete_run(by_hand)
+    assert local.shell(server, stack.url, ["sh", "-c", "mlflow gc && env"]) == 0
+    printed = capfd.readouterr().out
+    assert f"Run with ID {by_hand} has been permanently deleted" in printed
+    assert "MLFLOW_BACKEND_STORE_URI=sqlite" in printed
 
 
 def test_a_name_is_a_file_or_a_folder_and_a_second_one_is_refused_at_once(stack):

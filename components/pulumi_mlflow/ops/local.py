@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from pulumi_mlflow import recipes
 from pulumi_mlflow.local import processes
 from pulumi_mlflow.local.launch import LAUNCH_FILE
 
@@ -136,8 +137,10 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         launch = json.loads((folder / LAUNCH_FILE).read_text())
     except (OSError, ValueError) as error:
         raise OpsError(f"{folder / LAUNCH_FILE}: cannot be read: {error}") from error
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, **launch["environment"], "PATH": programs, "MLFLOW_TRACKING_URI": url}
+    # The image's program `mlflow` comes before MLflow's own, as in its shell.
+    programs = (recipes.folder() / "mlflow", Path(sys.executable).parent)
+    path = os.pathsep.join([*map(str, programs), os.environ.get("PATH", "")])
+    return {**os.environ, **launch["environment"], "PATH": path, "MLFLOW_TRACKING_URI": url}
 
 
 def shell(folder: Path, url: str, command: Sequence[str]) -> int:
