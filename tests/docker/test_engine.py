@@ -15,6 +15,7 @@ from tests.docker.stack import DEPLOYMENT, left, sweep
 from pulumi_mlflow import recipes
 from pulumi_mlflow.docker import engine
 from pulumi_mlflow.docker.files import FILES_PATH, _Provider
+from pulumi_mlflow.docker.job import _HealthyProvider
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -288,3 +289,10 @@ class TestWaitHealthy:
 
         running.reload()
         assert running.health == "healthy"
+        # What a refresh sees of the step in the state: while it is gone, the next `up` waits again.
+        step = {"container": running.id}
+        assert _HealthyProvider().read(running.id, step).id == running.id
+        running.restart(timeout=0)
+        assert not _HealthyProvider().read(running.id, step).id
+        running.remove(force=True)
+        assert not _HealthyProvider().read(running.id, step).id

@@ -383,6 +383,19 @@ def limit(client: docker.DockerClient, name: str, *, pids: int, cpus: float) -> 
     update()
 
 
+def is_healthy(client: docker.DockerClient, name: str) -> bool:
+    """Whether a container is there, runs, and its last health check, if it has one, has passed."""
+    try:
+        return _well(client.containers.get(name).attrs["State"])
+    except NotFound:
+        return False
+
+
+def _well(state: Mapping[str, Any]) -> bool:
+    status = state.get("Health", {}).get("Status", state["Status"])
+    return status in ("healthy", "running") and bool(state["Running"])
+
+
 def wait_healthy(
     client: docker.DockerClient, name: str, timeout: float, say: Callable[[str], None] = say
 ) -> None:
@@ -405,7 +418,7 @@ def wait_healthy(
         container = client.containers.get(name)
         state = container.attrs["State"]
         health = state.get("Health", {})
-        if health.get("Status", state["Status"]) in ("healthy", "running") and state["Running"]:
+        if _well(state):
             return
         # Not those of the months before.
         before = container.attrs["RestartCount"] if before is None else before

@@ -7,7 +7,7 @@ them does not start, and the next `up` tries again.
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 
 from . import engine
 
@@ -44,6 +44,12 @@ class _HealthyProvider(_EventProvider):
         )
         engine.wait_healthy(client, props["container"], props["timeout"])
         return CreateResult(id_=props["container"], outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Gone while the container is not well: the next `up`, which starts it if it is stopped, waits for it again."""
+        if engine.is_healthy(engine.connect(), id_):
+            return ReadResult(id_, props)
+        return ReadResult("", {})
 
 
 class DockerJob(Resource, module="pulumi-mlflow", name="DockerJob"):
