@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "toolchain"))
+from steps.places import Places  # noqa: E402, of this clone, and nothing but Python's own library
+
 SETUP = [sys.executable, str(ROOT / "toolchain" / "setup.py")]
 PYTHON = [*SETUP, "run", "--", "python"]
 REFERENCE = ROOT / "infra" / "reference.py"
@@ -67,6 +70,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lint", action="store_true", help="only style, types and generated docs")
     lint_only = parser.parse_args().lint
+    # What mypy knows of the packages takes minutes, and is the same in every clone: it goes by content.
+    os.environ.setdefault("MYPY_CACHE_DIR", str(Places.of(dict(os.environ)).cache / "mypy"))
     header("set-up")
     if run(SETUP):
         print("set-up failed: nothing was tested")
@@ -158,8 +163,8 @@ def group(name: str, expression: str) -> Tally:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        # By file: a file's tests share what its fixtures have made.
-        shared = ["-n", WORKERS, "--dist", "loadfile", "--durations=15"]
+        # By file: a file's tests share what its fixtures have made. In the order of tests/conftest.py.
+        shared = ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
         code = run([*PYTHON, "-m", "pytest", "-m", expression, *shared, f"--junitxml={report}"])
         tally = read_report(name, code, report.read_text() if report.is_file() else None)
     tally.seconds = time.monotonic() - started

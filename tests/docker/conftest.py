@@ -3,7 +3,6 @@
 import fcntl
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import docker
@@ -26,34 +25,34 @@ def client() -> docker.DockerClient:
     return engine.connect()
 
 
-def one_first(folder: Path, bring_up: Callable[[], object]) -> None:
-    """Bring a stack up: the first of several processes alone, since it may have to build images that the others then find.
-
-    Args:
-        folder: one that the processes share.
-        bring_up: what to do.
-    """
+@pytest.fixture(scope="session")
+def one_first(tmp_path_factory) -> Callable[[Callable[[], object]], None]:
+    """Bring a stack up: the first of several processes alone, since it may have to build images that the others then find."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     done = folder / "first-stack-is-up"
-    with (folder / "first-stack.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        first = not done.exists()
-        if first:
-            bring_up()
-            done.touch()
-    if not first:
+
+    def first(bring_up: Callable[[], object]) -> None:
+        with (folder / "first-stack.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                bring_up()
+                done.touch()
+                return
         bring_up()
+
+    return first
 
 
 @pytest.fixture(scope="session")
-def watched(client, tmp_path_factory):
+def watched(client, one_first, tmp_path_factory):
     """A stack that was watched from its first moment on, and a run that must stay with it."""
     folder = tmp_path_factory.mktemp("docker")
     stack = DockerStack(client, folder / "project")
     watch = Watch(client, stack.deployment)
     with watch.running():
         try:
-            own = tmp_path_factory.getbasetemp()
-            one_first(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own, stack.up)
+            one_first(stack.up)
             with stack.mlflow() as door:
                 run = log_run(door, folder / "logged")
             yield Watched(stack, watch, run)

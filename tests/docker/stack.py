@@ -88,6 +88,7 @@ class DockerStack(Workspace):
     ) -> None:
         self.client = client
         self.settings = settings or dev_settings()
+        self._outputs: tuple[int, dict[str, Any]] = 0, {}
         super().__init__(folder, new_name(), self.settings)
         self.deployment = f"mlflow-{self.stack}"
         found_out = ROOT / ".state" / "machine.json"
@@ -129,8 +130,12 @@ class DockerStack(Workspace):
         return self.run("pulumi-mlflow", command, "--stack", self.stack, *arguments, ok=ok)
 
     def outputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.read("stack", "output", "--json", "--show-secrets")
-        return found
+        """What the stack's outputs are; asked for once for each state, since the program takes a second or two."""
+        (state,) = self.backend.glob(f".pulumi/stacks/*/{self.stack}.json")
+        written = state.stat().st_mtime_ns
+        if self._outputs[0] != written:
+            self._outputs = written, self.read("stack", "output", "--json", "--show-secrets")
+        return self._outputs[1]
 
     def container(self, role: str) -> Container:
         return self.client.containers.get(f"{self.deployment}-{role}")

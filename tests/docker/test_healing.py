@@ -13,7 +13,7 @@ from pulumi_mlflow.core import limits as limits_of
 from pulumi_mlflow.docker import leftovers
 from pulumi_mlflow.docker.files import FILES_PATH, _archive, _Provider
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SCRIPT = f"{FILES_PATH}/{health.FILE}"
 
@@ -224,10 +224,6 @@ class TestWatchdog:
 
         assert self.healthy(container)
         assert not self.restarted(container)
-
-
-def test_verify_passes_afterwards(dev):
-    print(dev.cli("verify"))
 
 
 def test_removed_containers_are_put_back_by_up(dev):

@@ -22,7 +22,7 @@ from tests.support import FULL, ROOT
 
 from pulumi_mlflow.ops.stack import FrontDoor, StackOutputs
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 REPORT = ROOT / ".state" / "conformance.json"
 CELLS = matrix.everything() if FULL else matrix.usual()
@@ -52,7 +52,7 @@ class Proof:
 
 
 @pytest.fixture(scope="module")
-def proofs(client, request, tmp_path_factory):
+def proofs(client, one_first, request, tmp_path_factory):
     """Cell → what is becoming known of it, for the cells whose tests were selected."""
     tests = [item for item in request.session.items if item.path == request.path]
     cells = [item.callspec.params["cell"] for item in tests if hasattr(item, "callspec")]
@@ -62,7 +62,7 @@ def proofs(client, request, tmp_path_factory):
     first = DockerStack(client, tmp_path_factory.mktemp("matrix") / "project")
     stopped = threading.Event()
     try:
-        first.up()
+        one_first(first.up)
         with neighbours(client, first) as there, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             tours = [
                 pool.submit(

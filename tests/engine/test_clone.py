@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from tests.support import ROOT, free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OURS = ("PULUMI_", "MLFLOW_", "VIRTUAL_ENV")
 
