@@ -189,6 +189,9 @@ class KubernetesArtifactStore(workload.KubernetesComponent):
             "serviceName": self._physical(),
             # The old pod is gone before a new one starts: two would write to one disk.
             "replicas": 1,
+            # With OrderedReady, the default, a pod that never gets ready (a wrong image) is not replaced when its
+            # template is mended: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
+            "podManagementPolicy": "Parallel",
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": self._pods_of(self._role)},
             "template": {"metadata": {"labels": self._labels()}, "spec": pod},
