@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,9 @@ def test_only_the_lock_of_a_process_that_is_gone_is_removed(tmp_path: Path, gone
     pulumi.symlink_to("/bin/sleep")
     living = subprocess.Popen([pulumi, "60"])
     try:
+        # A program gets its name some time after Popen has returned.
+        while Path(f"/proc/{living.pid}/comm").read_text() != "pulumi\n":
+            time.sleep(0.01)
         stale = lock(state, "killed", pid=gone)
         reused = lock(state, "reused")
         kept = [
