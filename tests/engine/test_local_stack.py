@@ -31,7 +31,7 @@ sys.stdin.read()
 """
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=90):
     """Wait for a condition; the time it took."""
     started = time.monotonic()
     tenacity.Retrying(
