@@ -9,6 +9,7 @@ import docker
 import pytest
 from tests.docker.stack import DockerStack, Logged, check_run, log_run
 from tests.docker.watch import Watch
+from tests.support import until
 
 from pulumi_mlflow.docker import engine
 
@@ -64,5 +65,7 @@ def watched(client, one_first, tmp_path_factory):
 def dev(watched, tmp_path):
     """The stack, up. A test may break it, and leaves it up, with its run, when it ends."""
     yield watched.stack
+    # What it has started again may not listen yet.
+    until(lambda: watched.stack.session().get(f"{watched.stack.url}/version", timeout=10).ok)
     with watched.stack.mlflow() as door:
         check_run(door, watched.run, tmp_path / "found")
