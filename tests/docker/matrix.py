@@ -21,6 +21,11 @@ SLOW = ("minio",)
 """Only with FULL=1: it is unmaintained, and takes 12 min to build where no image is to be had."""
 
 
+SELDOM = ("pgbouncer", "mariadb", "existing")
+"""Databases whose cells are tried only with FULL=1: each takes three to seven minutes, and CI has 90. An existing
+database with TLS has tests of its own."""
+
+
 class Cell(NamedTuple):
     """One combination."""
 
@@ -152,7 +157,7 @@ def new(cells: Iterable[Cell], chosen: Iterable[Cell]) -> Iterator[Cell]:
 
 
 def usual() -> list[Cell]:
-    """What `make test` tries: a brief tour, and each other database once, so that every value is there but slow ones."""
+    """A brief tour, and each other database once, so that every value is there but slow ones; less SELDOM, `make test`'s."""
     found = list(BRIEF_TOUR)
     fast = [cell for cell in valid() if cell.store not in SLOW]
     for database in DATABASES:

@@ -28,7 +28,7 @@ def test_every_two_values_that_go_together_meet():
     print(len(cells), "cells in", len(matrix.by_stack(cells)), "stacks")
 
 
-def test_make_test_tries_every_value():
+def test_the_usual_cells_have_every_value():
     cells = matrix.usual()
     assert {cell.database for cell in cells} == set(DATABASES)
     assert {cell.store for cell in cells} == set(STORES) - set(matrix.SLOW)
