@@ -20,7 +20,6 @@ WAYS = ("proxied", "direct", "multipart")
 SLOW = ("minio",)
 """Only with FULL=1: it is unmaintained, and takes 12 min to build where no image is to be had."""
 
-
 SELDOM = ("pgbouncer", "mariadb", "existing")
 """Databases whose cells are tried only with FULL=1: each takes three to seven minutes, and CI has 90. An existing
 database with TLS has tests of its own."""
@@ -157,7 +156,7 @@ def new(cells: Iterable[Cell], chosen: Iterable[Cell]) -> Iterator[Cell]:
 
 
 def usual() -> list[Cell]:
-    """A brief tour, and each other database once, so that every value is there but slow ones; less SELDOM, `make test`'s."""
+    """A brief tour, and each other database once: every value is there but slow ones. `make test` leaves out SELDOM."""
     found = list(BRIEF_TOUR)
     fast = [cell for cell in valid() if cell.store not in SLOW]
     for database in DATABASES:

@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.support import until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "toolchain"))
 
@@ -41,8 +41,7 @@ def test_only_the_lock_of_a_process_that_is_gone_is_removed(tmp_path: Path, gone
     living = subprocess.Popen([pulumi, "60"])
     try:
         # A program gets its name some time after Popen has returned.
-        while Path(f"/proc/{living.pid}/comm").read_text() != "pulumi\n":
-            time.sleep(0.01)
+        until(lambda: Path(f"/proc/{living.pid}/comm").read_text() == "pulumi\n")
         stale = lock(state, "killed", pid=gone)
         reused = lock(state, "reused")
         kept = [
